@@ -1,0 +1,82 @@
+package core
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Event is one message published to a topic.
+//
+// On its way out a frontend fills in Topic, Payload and the options. On its way in
+// a backend fills in ID, Topic (the concrete one, also under a pattern), Payload,
+// Time and Details. Events are immutable once they are handed over.
+type Event struct {
+	// ID is unique among the backend's events. A backend's Publish sets it to the
+	// id under which subscribers see the event, where the system has such a thing;
+	// otherwise the bridge's own id stays.
+	ID    string
+	Topic Address
+	Payload
+	Time time.Time
+	// Details is a JSON object of what the system tells about the event: who
+	// published it, whether it was retained, and so on. Nil for nothing.
+	Details json.RawMessage
+
+	// Origin tags who published the event, within this bridge. A backend that
+	// declares Capabilities.Origin returns the tag when the event comes back to one
+	// of the bridge's own subscriptions; ExcludeMe asks the bridge not to deliver
+	// it to subscriptions with that Owner.
+	Origin    string
+	ExcludeMe bool
+	Options   PublishOptions
+}
+
+// PublishOptions are WAMP's publish options; a backend that lacks one ignores it
+// unless Capabilities says otherwise. Session ids are those of the backend.
+type PublishOptions struct {
+	Retain           bool     `json:"retain,omitempty"`
+	Exclude          []uint64 `json:"exclude,omitempty"`
+	ExcludeAuthID    []string `json:"exclude_authid,omitempty"`
+	ExcludeAuthRole  []string `json:"exclude_authrole,omitempty"`
+	Eligible         []uint64 `json:"eligible,omitempty"`
+	EligibleAuthID   []string `json:"eligible_authid,omitempty"`
+	EligibleAuthRole []string `json:"eligible_authrole,omitempty"`
+}
+
+// Zero reports whether no option is set.
+func (o PublishOptions) Zero() bool {
+	return !o.Retain && o.Exclude == nil && o.ExcludeAuthID == nil && o.ExcludeAuthRole == nil &&
+		o.Eligible == nil && o.EligibleAuthID == nil && o.EligibleAuthRole == nil
+}
+
+// Call asks a procedure for a result. The deadline and the cancellation are those
+// of the context it is made with.
+type Call struct {
+	Procedure Address
+	Payload
+	// Details is a JSON object of what the frontend tells about the caller, or nil.
+	Details json.RawMessage
+}
+
+// Result is what a procedure returned.
+type Result struct {
+	Payload
+	Details json.RawMessage // a JSON object, or nil
+}
+
+// Invocation is a call that came in for a procedure which the bridge registered.
+// Whoever receives it answers exactly once with Reply.
+type Invocation struct {
+	ID        string
+	Procedure Address // the concrete procedure called, also under a pattern
+	Payload
+	Details json.RawMessage // a JSON object of who called and how, or nil
+	Timeout time.Duration   // what the caller allows, or 0
+
+	// Canceled is closed when nobody waits for the answer any more. It may be nil.
+	Canceled <-chan struct{}
+	// Reply sends the answer: a result, or an error. It does not block on the
+	// network, may be called from any goroutine, and ignores every call after the
+	// first.
+	Reply func(*Result, error)
+}
