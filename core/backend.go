@@ -99,6 +99,7 @@ func (c Capabilities) CanRegister(m Match) bool { return slices.Contains(c.Regis
 // State is a backend's health in one word.
 type State string
 
+// The states.
 const (
 	Up         State = "up"         // connected, or serving
 	Connecting State = "connecting" // trying to reach the system

@@ -23,9 +23,15 @@ type Endpoint struct {
 // Secret is a value that must not be shown: it prints and marshals as "[secret]".
 type Secret []byte
 
-func (Secret) String() string               { return "[secret]" }
-func (Secret) GoString() string             { return "[secret]" }
-func (Secret) LogValue() slog.Value         { return slog.StringValue("[secret]") }
+func (Secret) String() string { return "[secret]" }
+
+// GoString keeps %#v from showing it.
+func (Secret) GoString() string { return "[secret]" }
+
+// LogValue keeps slog from showing it.
+func (Secret) LogValue() slog.Value { return slog.StringValue("[secret]") }
+
+// MarshalText keeps encoders from showing it.
 func (Secret) MarshalText() ([]byte, error) { return []byte("[secret]"), nil }
 
 // Subscription ties an endpoint to a topic pattern. It is immutable; changing one

@@ -65,7 +65,7 @@ func TestPatternMatches(t *testing.T) {
 // The table finds exactly what comparing with each pattern finds, whatever was
 // added and removed before.
 func TestPatternTableFindsWhatMatchesFinds(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test
+	r := rand.New(rand.NewPCG(1, 2))
 	name := func(empty bool) string {
 		comps := make([]string, 1+r.IntN(4))
 		for i := range comps {

@@ -7,6 +7,7 @@ import (
 // Verb is what a scope allows to do.
 type Verb string
 
+// The verbs.
 const (
 	VerbCall      Verb = "call"
 	VerbRegister  Verb = "register"

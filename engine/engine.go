@@ -203,7 +203,7 @@ func (e *Engine) attempt(q *queue, d *delivery) {
 		}
 		e.mu.Unlock()
 		if out.Gone {
-			e.gone(q, d)
+			e.gone(d)
 		}
 		return
 	}
@@ -247,7 +247,7 @@ func (e *Engine) settle(q *queue, d *delivery) {
 
 // gone forgets everything owed to an endpoint that answered 410 and has it
 // unsubscribed.
-func (e *Engine) gone(q *queue, d *delivery) {
+func (e *Engine) gone(d *delivery) {
 	e.counters.gone.Add(1)
 	if d.subscription == nil {
 		return
