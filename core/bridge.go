@@ -114,6 +114,9 @@ func (b *Bridge) RemoveBackend(name string) {
 	var regs []*registrationGroup
 	for p, g := range b.subscriptions {
 		if p.Backend == name {
+			for _, s := range *g.members.Load() {
+				b.setMember(g, s.Owner, nil)
+			}
 			delete(b.subscriptions, p)
 			subs = append(subs, g)
 		}

@@ -1,0 +1,93 @@
+package rest
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/anybridge/anybridge/core"
+	"github.com/anybridge/anybridge/engine"
+)
+
+// Work is what the frontend asks of the engine.
+type Work interface {
+	// StartCall runs the call and owes what comes of it to an endpoint, under the
+	// returned id. It returns TooMany when too much is under way already.
+	StartCall(ctx context.Context, owner string, call *core.Call, timeout time.Duration, to core.Endpoint) (id string, err error)
+	// Health tells how a subscription's endpoint is doing.
+	Health(subscriptionID string) engine.Health
+	// Forget drops what is owed to a subscription that no longer exists.
+	Forget(subscriptionID string)
+	// Counters are cumulative, but for those that end in "_now".
+	Counters() map[string]int64
+}
+
+var _ Work = (*engine.Engine)(nil)
+
+// Options are what a Frontend needs. The functions may be called concurrently.
+type Options struct {
+	Bridge    *core.Bridge        // required
+	Work      Work                // required
+	Callbacks *Callbacks          // required: checks callback URLs
+	Tokens    func() *core.Tokens // required: the current set
+	Log       *slog.Logger        // required
+
+	// Reload applies a changed configuration. The error of a bad one is
+	// InvalidArgument with all its mistakes. Nil: there is nothing to reload.
+	Reload func(ctx context.Context) error
+	// Ready returns why the bridge is not ready to serve, or nil. Nil: it always is.
+	Ready func() error
+	// Processes tells of the processes behind the backends, by backend. Nil: there
+	// are none.
+	Processes func() map[string]Process
+
+	Limits  Limits
+	Version string
+}
+
+// Process is a plugin process as its supervisor knows it.
+type Process struct {
+	PID      int       `json:"pid"`
+	Started  time.Time `json:"started"`
+	Restarts int64     `json:"restarts"`
+}
+
+// Limits bound what clients can ask for. Zero fields mean the defaults.
+type Limits struct {
+	MaxBody      int64         // bytes of a request's body; 1 MiB
+	MaxHeader    int           // bytes of a request's header; 16 KiB
+	MaxEndpoints int           // in one request; 1,000
+	MaxDepth     int           // lists and objects inside each other; 512
+	Timeout      time.Duration // of a call that names none; 30 s
+	MaxTimeout   time.Duration // that a call can name; 10 min
+
+	// AsyncTimeout and MaxAsyncTimeout are the same for calls with a callback;
+	// 10 min and 1 h.
+	AsyncTimeout    time.Duration
+	MaxAsyncTimeout time.Duration
+
+	MaxRequests         int           // under way at once, of all tokens; 8,192
+	MaxRequestsPerToken int           // under way at once, of one token; half of MaxRequests
+	ReadTimeout         time.Duration // for a request to arrive whole; 30 s
+}
+
+func (l Limits) withDefaults() Limits {
+	setDefault(&l.MaxBody, 1<<20)
+	setDefault(&l.MaxHeader, 16<<10)
+	setDefault(&l.MaxEndpoints, 1000)
+	setDefault(&l.MaxDepth, 512)
+	setDefault(&l.Timeout, 30*time.Second)
+	setDefault(&l.MaxTimeout, 10*time.Minute)
+	setDefault(&l.AsyncTimeout, 10*time.Minute)
+	setDefault(&l.MaxAsyncTimeout, time.Hour)
+	setDefault(&l.MaxRequests, 8192)
+	setDefault(&l.MaxRequestsPerToken, max(1, l.MaxRequests/2))
+	setDefault(&l.ReadTimeout, 30*time.Second)
+	return l
+}
+
+func setDefault[T int | int64 | time.Duration](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}

@@ -1,0 +1,154 @@
+package rest
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/anybridge/anybridge/core"
+)
+
+// register serves POST /register/: all endpoints are registered, or none.
+func (f *Frontend) register(x *exchange) error {
+	specs, patterns, err := f.bind(x, core.VerbRegister, registerFields())
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	regs := make([]*core.Registration, len(specs))
+	for i := range specs {
+		regs[i] = &core.Registration{Owner: x.token.Name, Pattern: patterns[i], Endpoint: x.endpoint(&specs[i].endpointSpec), Invoke: specs[i].invoke, Created: now}
+	}
+	ctx, cancel := f.requestContext(x)
+	defer cancel()
+	if err := f.o.Bridge.Register(ctx, regs); err != nil {
+		return callError(ctx, err, f.limits.Timeout)
+	}
+	if err := x.stillValid(); err != nil {
+		return err
+	}
+	f.o.Callbacks.keepHealth(f.o.Bridge)
+	return x.replyBound("registered", specs, func(i int) string { return regs[i].ID() })
+}
+
+// subscribe serves POST /subscribe/: all endpoints are subscribed, or none.
+func (f *Frontend) subscribe(x *exchange) error {
+	specs, patterns, err := f.bind(x, core.VerbSubscribe, subscribeFields())
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	subs := make([]*core.Subscription, len(specs))
+	for i := range specs {
+		subs[i] = &core.Subscription{Owner: x.token.Name, Pattern: patterns[i], Endpoint: x.endpoint(&specs[i].endpointSpec), ExcludeMe: specs[i].excludeMe, Created: now}
+	}
+	ctx, cancel := f.requestContext(x)
+	defer cancel()
+	if err := f.o.Bridge.Subscribe(ctx, subs); err != nil {
+		return callError(ctx, err, f.limits.Timeout)
+	}
+	if err := x.stillValid(); err != nil {
+		return err
+	}
+	return x.replyBound("subscribed", specs, func(i int) string { return subs[i].ID() })
+}
+
+// bind reads and checks a request that ties endpoints to names.
+func (f *Frontend) bind(x *exchange, v core.Verb, fields []string) ([]bindingSpec, []core.Pattern, error) {
+	if err := x.bearer(); err != nil {
+		return nil, nil, err
+	}
+	body, err := x.body()
+	if err != nil {
+		return nil, nil, err
+	}
+	req, err := decodeBindings(body, f.limits, fields)
+	if err != nil {
+		return nil, nil, x.hint(err)
+	}
+	if err := x.identify(req.token); err != nil {
+		return nil, nil, err
+	}
+	patterns, err := f.patterns(req.endpoints)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, p := range patterns {
+		if err := x.mayPattern(v, p); err != nil {
+			return nil, nil, err
+		}
+	}
+	for i := range req.endpoints {
+		if err := f.o.Callbacks.CheckURL(req.endpoints[i].url); err != nil {
+			return nil, nil, prefixed("endpoints["+quote(req.endpoints[i].name)+"]", err)
+		}
+	}
+	return req.endpoints, patterns, nil
+}
+
+// patterns are what the names mean. Two names that mean the same are a mistake.
+func (f *Frontend) patterns(specs []bindingSpec) ([]core.Pattern, error) {
+	patterns := make([]core.Pattern, len(specs))
+	seen := make(map[core.Pattern]string, len(specs))
+	for i := range specs {
+		a, err := core.ParseAddress(specs[i].name, f.o.Bridge.DefaultBackend())
+		if err != nil {
+			return nil, prefixed("endpoints["+quote(specs[i].name)+"]", err)
+		}
+		patterns[i] = core.Pattern{Address: a, Match: specs[i].match}
+		if other, had := seen[patterns[i]]; had {
+			return nil, core.Errorf(core.InvalidArgument, "endpoints: %s and %s mean the same", quote(other), quote(specs[i].name))
+		}
+		seen[patterns[i]] = specs[i].name
+	}
+	return patterns, nil
+}
+
+// endpoint is the endpoint as the bridge keeps it. This is the only time that the
+// token's text is known, from which the signing key is derived.
+func (x *exchange) endpoint(s *endpointSpec) core.Endpoint {
+	key := s.secret
+	if key == nil {
+		key = DeriveKey(x.text)
+	}
+	return core.Endpoint{
+		URL: s.url, Timeout: s.timeout, Key: key,
+		Ordered: s.ordered, Concurrency: s.concurrency, Rate: s.rate, Retry: s.retry,
+	}
+}
+
+// stillValid undoes what was done for a token that was revoked meanwhile: whoever
+// revoked it may have looked at the tables before they changed.
+func (x *exchange) stillValid() error {
+	if _, err := x.f.o.Tokens().Authenticate(x.text); err == nil {
+		return nil
+	}
+	if _, err := x.f.o.Bridge.RemoveOwner(x.r.Context(), x.token.Name); err != nil {
+		return err
+	}
+	return core.Errorf(core.Unauthenticated, "the token was revoked")
+}
+
+// replyBound answers {key: {name: {"id": …}, …}} with the names as they came.
+func (x *exchange) replyBound(key string, specs []bindingSpec, id func(int) string) error {
+	b := append(x.out[:0], '{')
+	b = appendString(b, key)
+	b = append(b, ":{"...)
+	for i := range specs {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendString(b, specs[i].name)
+		b = append(b, `:{"id":`...)
+		b = appendString(b, id(i))
+		b = append(b, '}')
+	}
+	x.out = append(b, '}', '}', '\n')
+	return x.reply(http.StatusOK, jsonType)
+}
+
+// prefixed puts the place of a mistake in front of its message.
+func prefixed(place string, err error) error {
+	e := *core.AsError(err)
+	e.Message = place + ": " + e.Message
+	return &e
+}

@@ -1,0 +1,222 @@
+package rest
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/anybridge/anybridge/core"
+)
+
+// callRequest is the body of POST /call/PROCEDURE/.
+type callRequest struct {
+	token string
+	core.Payload
+	timeout  time.Duration // 0 = the default
+	callback *endpointSpec // nil: the client waits for the result
+}
+
+// publishRequest is the body of POST /publish/TOPIC/.
+type publishRequest struct {
+	token string
+	core.Payload
+	excludeMe bool
+	options   core.PublishOptions
+}
+
+// oneOf is what was given as "args" or under its other name, "params".
+func oneOf(args, params json.RawMessage) (json.RawMessage, error) {
+	if args != nil && params != nil {
+		return nil, wrong(`"args" and "params" mean the same: give one of them`)
+	}
+	if args == nil {
+		return params, nil
+	}
+	return args, nil
+}
+
+// newScanner stands at the beginning of a body. A byte order mark is passed over.
+func newScanner(body []byte, maxDepth int) scanner {
+	s := scanner{data: body, maxDepth: maxDepth}
+	if len(body) >= 3 && string(body[:3]) == "\ufeff" {
+		s.pos = 3
+	}
+	return s
+}
+
+// blank reports whether there is nothing but space.
+func (s *scanner) blank() bool { return s.space() == 0 && s.pos >= len(s.data) }
+
+// decodeCall reads the body of a call. An empty body is an empty object.
+func decodeCall(body []byte, maxDepth int) (r callRequest, err error) {
+	s := newScanner(body, maxDepth)
+	if s.blank() {
+		return r, nil
+	}
+	var params json.RawMessage
+	var unknown unknownFields
+	err = s.object(func(key []byte) (err error) {
+		switch string(key) {
+		case "token":
+			r.token, err = s.text()
+			return at("token", err)
+		case "args":
+			r.Args, err = s.args()
+			return at("args", err)
+		case "params":
+			params, err = s.args()
+			return at("params", err)
+		case "kwargs":
+			r.Kwargs, err = s.kwargs()
+			return at("kwargs", err)
+		case "timeout":
+			if null, err := s.null(); null {
+				return err
+			}
+			if r.timeout, err = s.duration(); err == nil && r.timeout <= 0 {
+				err = wrong("want more than 0")
+			}
+			return at("timeout", err)
+		case "callback":
+			if null, err := s.null(); null {
+				return err
+			}
+			r.callback, err = s.endpoint(callbackFields())
+			return at("callback", err)
+		}
+		return unknown.add(&s, key)
+	})
+	if err == nil {
+		err = s.end()
+	}
+	if err == nil {
+		err = unknown.err("token", "args", "params", "kwargs", "timeout", "callback")
+	}
+	if err == nil {
+		r.Args, err = oneOf(r.Args, params)
+	}
+	return r, invalid(err)
+}
+
+// decodePublish reads the body of a publish. An empty body is an empty object.
+func decodePublish(body []byte, maxDepth int) (r publishRequest, err error) {
+	s := newScanner(body, maxDepth)
+	if s.blank() {
+		return r, nil
+	}
+	var params json.RawMessage
+	var unknown unknownFields
+	err = s.object(func(key []byte) (err error) {
+		switch string(key) {
+		case "token":
+			r.token, err = s.text()
+			return at("token", err)
+		case "args":
+			r.Args, err = s.args()
+			return at("args", err)
+		case "params":
+			params, err = s.args()
+			return at("params", err)
+		case "kwargs":
+			r.Kwargs, err = s.kwargs()
+			return at("kwargs", err)
+		case "exclude_me":
+			if null, err := s.null(); null {
+				return err
+			}
+			r.excludeMe, err = s.boolean()
+			return at("exclude_me", err)
+		case "options":
+			if null, err := s.null(); null {
+				return err
+			}
+			r.options, err = s.publishOptions()
+			return at("options", err)
+		}
+		return unknown.add(&s, key)
+	})
+	if err == nil {
+		err = s.end()
+	}
+	if err == nil {
+		err = unknown.err("token", "args", "params", "kwargs", "exclude_me", "options")
+	}
+	if err == nil {
+		r.Args, err = oneOf(r.Args, params)
+	}
+	return r, invalid(err)
+}
+
+// publishOptions reads WAMP's publish options.
+func (s *scanner) publishOptions() (o core.PublishOptions, err error) {
+	var unknown unknownFields
+	err = s.object(func(key []byte) (err error) {
+		switch string(key) {
+		case "retain":
+			o.Retain, err = s.boolean()
+		case "exclude":
+			o.Exclude, err = s.ids()
+		case "exclude_authid":
+			o.ExcludeAuthID, err = s.texts()
+		case "exclude_authrole":
+			o.ExcludeAuthRole, err = s.texts()
+		case "eligible":
+			o.Eligible, err = s.ids()
+		case "eligible_authid":
+			o.EligibleAuthID, err = s.texts()
+		case "eligible_authrole":
+			o.EligibleAuthRole, err = s.texts()
+		default:
+			return unknown.add(s, key)
+		}
+		return at(string(key), err)
+	})
+	if err == nil {
+		err = unknown.err("retain", "exclude", "exclude_authid", "exclude_authrole", "eligible", "eligible_authid", "eligible_authrole")
+	}
+	return o, err
+}
+
+// ids reads a list of session ids; an empty one is not nil.
+func (s *scanner) ids() ([]uint64, error) {
+	out := []uint64{}
+	err := s.list(func(int) error {
+		id, err := s.id()
+		out = append(out, id)
+		return err
+	})
+	return out, err
+}
+
+// texts reads a list of strings; an empty one is not nil.
+func (s *scanner) texts() ([]string, error) {
+	out := []string{}
+	err := s.list(func(int) error {
+		text, err := s.text()
+		out = append(out, text)
+		return err
+	})
+	return out, err
+}
+
+// decodeToken reads the body of a request that has nothing to say but who asks.
+func decodeToken(body []byte, maxDepth int) (token string, err error) {
+	s := newScanner(body, maxDepth)
+	if s.blank() {
+		return "", nil
+	}
+	var unknown unknownFields
+	err = s.object(func(key []byte) (err error) {
+		if string(key) != "token" {
+			return unknown.add(&s, key)
+		}
+		token, err = s.text()
+		return at("token", err)
+	})
+	if err == nil {
+		err = s.end()
+	}
+	if err == nil {
+		err = unknown.err("token")
+	}
+	return token, invalid(err)
+}

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+
+	rest "github.com/anybridge/anybridge/adapters/http"
+	"github.com/anybridge/anybridge/cmd/anybridge/internal/config"
+	"github.com/anybridge/anybridge/core"
+	"github.com/anybridge/anybridge/engine"
+	"github.com/anybridge/anybridge/plugins"
+)
+
+// appOptions are what an app needs; all fields are required.
+type appOptions struct {
+	// Load reads the configuration; it is called again at every reload.
+	Load func() (*config.Config, error)
+	// Program is the path of this program, which also runs the built-in backends.
+	Program   string
+	LookupEnv func(string) (string, bool)
+	Log       *slog.Logger
+}
+
+// app is a bridge put together: tokens, engine, callbacks, frontend and the
+// processes of the backends. Start comes first and Stop last; Addr, Reload and
+// ready may be called concurrently in between.
+type app struct {
+	o        appOptions
+	log      *slog.Logger
+	bridge   *core.Bridge
+	engine   *engine.Engine
+	sender   *rest.Callbacks
+	frontend *rest.Frontend
+	tokens   atomic.Pointer[core.Tokens]
+	state    atomic.Pointer[string] // why the bridge is not ready; nil while it is
+	door     atomic.Pointer[door]
+	failed   chan error // gets what ends the bridge by itself
+
+	changing chan struct{} // a semaphore of one; its holder may use what follows
+	config   *config.Config
+	backends map[string]*backend
+
+	life context.Context //nolint:containedctx // ends with Stop, and ends a reload under way
+	end  context.CancelFunc
+}
+
+// newApp reads the configuration and puts the parts together. Nothing runs yet.
+func newApp(o appOptions) (*app, error) {
+	conf, err := o.Load()
+	if err != nil {
+		return nil, err
+	}
+	a := &app{
+		o: o, log: o.Log, config: conf, backends: map[string]*backend{},
+		changing: make(chan struct{}, 1), failed: make(chan error, 1),
+	}
+	a.life, a.end = context.WithCancel(context.Background())
+	a.notReady("the bridge is starting")
+	a.sender, err = rest.NewCallbacks(rest.CallbackOptions{
+		Allow: conf.Callbacks.Allow, Timeout: conf.Callbacks.Timeout, Proxy: conf.Callbacks.Proxy,
+		Version: programVersion(), DefaultBackend: conf.DefaultBackend, Log: o.Log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make callbacks: %w", err)
+	}
+	a.engine = engine.New(engine.Options{
+		Sender: a.sender,
+		Call:   func(ctx context.Context, c *core.Call) (*core.Result, error) { return a.bridge.Call(ctx, c) },
+		Gone:   a.gone,
+		Log:    o.Log,
+	})
+	a.bridge = core.NewBridge(core.BridgeOptions{
+		DefaultBackend: conf.DefaultBackend, Deliverer: a.engine, Invoker: a.sender, Log: o.Log,
+	})
+	a.frontend, err = rest.New(rest.Options{
+		Bridge: a.bridge, Work: a.engine, Callbacks: a.sender, Tokens: a.tokens.Load,
+		Reload: a.Reload, Ready: a.ready, Processes: a.processes, Version: programVersion(), Log: o.Log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make the REST frontend: %w", err)
+	}
+	return a, nil
+}
+
+// Start opens everything and serves. When it returns without an error the bridge
+// is ready; with one, nothing is left running.
+func (a *app) Start(ctx context.Context) (err error) {
+	a.changing <- struct{}{}
+	defer func() {
+		<-a.changing
+		if err != nil {
+			a.abandon()
+		}
+	}()
+	a.warn(a.config)
+	if err := os.MkdirAll(a.config.DataDir, 0o700); err != nil {
+		return fmt.Errorf("make the data folder (data_dir in the configuration, --data-dir): %w", err)
+	}
+	tokens, err := a.tokenSet(a.config)
+	if err != nil {
+		return err
+	}
+	a.tokens.Store(tokens)
+	d, err := openDoor(ctx, a.config)
+	if err != nil {
+		return err
+	}
+	a.door.Store(d)
+	if a.backends, err = a.launchAll(ctx, a.config.Backends, tokens); err != nil {
+		return err
+	}
+	for name, b := range a.backends {
+		a.bridge.SetBackend(name, b.plugin, b.plugin.Info())
+	}
+	a.state.Store(nil)
+	a.serve(d)
+	a.log.Info("ready", slog.String("listen", d.url()), slog.Int("backends", len(a.backends)))
+	return nil
+}
+
+// Addr is where the REST frontend listens, as HOST:PORT.
+func (a *app) Addr() string { return a.door.Load().listener.Addr().String() }
+
+// abandon takes down what a failed Start has opened.
+func (a *app) abandon() {
+	a.end()
+	if d := a.door.Load(); d != nil {
+		d.close()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopGrace)
+	defer cancel()
+	_ = a.bridge.Close(ctx)
+	_ = a.engine.Close(ctx)
+	a.sender.Close()
+	closeAll(ctx, a.backends, a.log)
+}
+
+// stopGrace is the time that backends have to close after the drain's own time is
+// up.
+const stopGrace = 3 * time.Second
+
+// Stop ends the bridge: it stops accepting, finishes requests, asynchronous calls,
+// invocations and deliveries in memory as long as ctx allows, and then closes the
+// backends. It returns ctx's error if something was cut off.
+func (a *app) Stop(ctx context.Context) error {
+	a.notReady("the bridge is shutting down")
+	a.end()
+	a.log.Info("draining")
+	a.changing <- struct{}{} // a reload under way is given up, and waited for
+	cut := a.frontend.Shutdown(ctx)
+	a.awaitCalls(ctx)
+	if err := a.bridge.Close(ctx); cut == nil {
+		cut = err
+	}
+	if err := a.engine.Close(ctx); cut == nil {
+		cut = err
+	}
+	a.sender.Close()
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
+	defer cancel()
+	closeAll(grace, a.backends, a.log)
+	a.log.Info("stopped", slog.Bool("complete", cut == nil))
+	return cut
+}
+
+// awaitCalls waits for the asynchronous calls: they need the backends.
+func (a *app) awaitCalls(ctx context.Context) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for a.engine.Counters()["async_calls_now"] > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (a *app) notReady(why string) { a.state.Store(&why) }
+
+// ready returns why the bridge should not be sent requests, or nil.
+func (a *app) ready() error {
+	if why := a.state.Load(); why != nil {
+		return core.Errorf(core.Unavailable, "%s", *why)
+	}
+	return nil
+}
+
+// gone unsubscribes an endpoint that wants no more events, unless it has been
+// replaced by another one meanwhile.
+func (a *app) gone(ctx context.Context, s *core.Subscription) {
+	for _, current := range a.bridge.Subscriptions(s.Owner) {
+		if current.Pattern != s.Pattern || current.Endpoint.URL != s.Endpoint.URL {
+			continue
+		}
+		if _, err := a.bridge.Unsubscribe(ctx, s.Owner, []core.Pattern{s.Pattern}); err != nil {
+			a.log.Warn("unsubscribe endpoint that is gone", slog.String("pattern", s.Pattern.String()), slog.Any("error", err))
+		}
+	}
+}
+
+// processes tells of the processes behind the backends.
+func (a *app) processes() map[string]rest.Process {
+	out := map[string]rest.Process{}
+	for _, v := range a.bridge.Backends() {
+		if p, ok := v.Backend.(*plugins.Plugin); ok {
+			s := p.Process()
+			out[v.Name] = rest.Process{PID: s.PID, Started: s.Started, Restarts: int64(s.Restarts)}
+		}
+	}
+	return out
+}
+
+func (a *app) warn(conf *config.Config) {
+	for _, w := range conf.Warnings {
+		a.log.Warn("configuration", slog.String("file", w.File), slog.Int("line", w.Line), slog.String("warning", w.Message))
+	}
+}

@@ -1,0 +1,199 @@
+// Plugin-echo is a complete backend for anybridge in one file: topics and
+// procedures in memory. Copy it to begin a backend of your own; build it with
+// "go build" and put its path into the configuration:
+//
+//	backends:
+//	  echo: {plugin: ./plugin-echo, config: {greeting: hello}}
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/anybridge/anybridge/core"
+	"github.com/anybridge/anybridge/plugins"
+)
+
+func main() {
+	plugins.Serve(func(env plugins.Env) core.Backend { return &echo{log: env.Log} })
+}
+
+// echo hands each event to its subscribers, each call to the one who registered
+// the procedure, and calls of the procedure "echo" back to the caller.
+type echo struct {
+	log *slog.Logger
+
+	mu         sync.Mutex
+	greeting   string
+	lastID     int
+	subs       map[core.Pattern]*core.Pipe[*core.Event]
+	procedures map[core.Pattern]*procedure
+}
+
+// procedure is one registration: invocations go into the pipe, and gone is closed
+// when it is unregistered.
+type procedure struct {
+	*core.Pipe[*core.Invocation]
+	gone chan struct{}
+}
+
+// pipeItems is how many events or calls may wait for the bridge.
+const pipeItems = 1024
+
+// Open implements core.Backend. Called again, it takes a changed greeting over.
+func (b *echo) Open(_ context.Context, config json.RawMessage) (core.Info, error) {
+	settings := struct {
+		Greeting string `json:"greeting"`
+	}{"hello"}
+	if len(config) > 0 {
+		if err := json.Unmarshal(config, &settings); err != nil {
+			return core.Info{}, core.Errorf(core.InvalidArgument, "read config: %w", err)
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.greeting = settings.Greeting
+	if b.subs == nil {
+		b.subs = map[core.Pattern]*core.Pipe[*core.Event]{}
+		b.procedures = map[core.Pattern]*procedure{}
+	}
+	b.log.Info("open", slog.String("greeting", b.greeting))
+	all := []core.Match{core.Exact, core.Prefix, core.Wildcard}
+	return core.Info{Kind: "echo", Can: core.Capabilities{
+		Publish: true, Subscribe: all, Call: true, Register: []core.Match{core.Exact}, Origin: true,
+	}}, nil
+}
+
+// Publish implements core.Backend.
+func (b *echo) Publish(ctx context.Context, e *core.Event) error {
+	b.mu.Lock()
+	b.lastID++
+	e.ID = fmt.Sprint(b.lastID)
+	var to []*core.Pipe[*core.Event]
+	for pattern, sub := range b.subs {
+		if pattern.Matches(e.Topic) {
+			to = append(to, sub)
+		}
+	}
+	b.mu.Unlock()
+	event := *e
+	event.Time = time.Now()
+	for _, sub := range to {
+		// Waits for a slow subscriber; an error says that it is gone.
+		if err := sub.Put(ctx, &event, event.Size()); err != nil && ctx.Err() != nil {
+			return core.AsError(err)
+		}
+	}
+	return nil
+}
+
+// Subscribe implements core.Backend.
+func (b *echo) Subscribe(_ context.Context, p core.Pattern) (core.Stream[*core.Event], error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.subs[p] != nil {
+		return nil, core.Errorf(core.AlreadyExists, "%s is subscribed already", p)
+	}
+	sub := core.NewPipe[*core.Event](pipeItems, 0, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.subs, p)
+	})
+	b.subs[p] = sub
+	return sub, nil
+}
+
+// Register implements core.Backend.
+func (b *echo) Register(_ context.Context, p core.Pattern, _ core.RegisterOptions) (core.Stream[*core.Invocation], error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.procedures[p] != nil {
+		return nil, core.Errorf(core.AlreadyExists, "%s is registered already", p)
+	}
+	callee := &procedure{gone: make(chan struct{})}
+	callee.Pipe = core.NewPipe[*core.Invocation](pipeItems, 0, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.procedures, p)
+		close(callee.gone)
+	})
+	b.procedures[p] = callee
+	return callee, nil
+}
+
+// Call implements core.Backend.
+func (b *echo) Call(ctx context.Context, c *core.Call) (*core.Result, error) {
+	b.mu.Lock()
+	callee := b.procedures[core.Pattern{Address: c.Procedure, Match: core.Exact}]
+	greeting := b.greeting
+	b.mu.Unlock()
+	switch {
+	case callee != nil:
+		return invoke(ctx, callee, c)
+	case c.Procedure.Name == "echo":
+		return &core.Result{Payload: c.Payload, Details: c.Details}, nil
+	case c.Procedure.Name == "greet":
+		args, err := json.Marshal([]string{greeting})
+		return &core.Result{Payload: core.Payload{Args: args}}, err
+	}
+	return nil, core.Errorf(core.NoSuchProcedure, "nobody has registered %s", c.Procedure)
+}
+
+// invoke passes a call on to the bridge and waits for its answer.
+func invoke(ctx context.Context, callee *procedure, c *core.Call) (*core.Result, error) {
+	type answer struct {
+		result *core.Result
+		err    error
+	}
+	answers := make(chan answer, 1)
+	inv := &core.Invocation{
+		Procedure: c.Procedure,
+		Payload:   c.Payload,
+		Details:   c.Details,
+		Canceled:  ctx.Done(),
+		Reply: func(result *core.Result, err error) {
+			select {
+			case answers <- answer{result, err}:
+			default: // only the first answer counts
+			}
+		},
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		inv.Timeout = time.Until(deadline)
+	}
+	if err := callee.Put(ctx, inv, inv.Size()); err != nil {
+		return nil, core.Errorf(core.Unavailable, "%s is being unregistered: %w", c.Procedure, err)
+	}
+	select {
+	case a := <-answers:
+		return a.result, a.err
+	case <-callee.gone:
+		return nil, core.Errorf(core.Unavailable, "%s was unregistered", c.Procedure)
+	case <-ctx.Done():
+		return nil, core.AsError(ctx.Err())
+	}
+}
+
+// Status implements core.Backend.
+func (b *echo) Status(context.Context) (core.Status, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return core.Status{State: core.Up, Counters: map[string]int64{"events": int64(b.lastID), "subscriptions_now": int64(len(b.subs))}}, nil
+}
+
+// Close implements core.Backend.
+func (b *echo) Close(context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, sub := range b.subs {
+		sub.End(nil)
+	}
+	for _, callee := range b.procedures {
+		callee.End(nil)
+	}
+	return nil
+}
