@@ -86,7 +86,7 @@ func (e *Engine) Deliver(ctx context.Context, event *core.Event, to []*core.Subs
 	}
 	defer e.mu.Unlock()
 	for _, s := range to {
-		d := &delivery{id: event.ID + "." + s.ID(), size: size, event: event, subscription: s}
+		d := &delivery{id: event.ID + "_" + s.ID(), size: size, event: event, subscription: s}
 		e.push(s.ID(), &s.Endpoint, d)
 	}
 	return nil

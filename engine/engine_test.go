@@ -98,7 +98,7 @@ func TestEventIsDeliveredToEverySubscription(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		want := []string{"e1." + a.ID() + "#1", "e1." + b.ID() + "#1"}
+		want := []string{"e1_" + a.ID() + "#1", "e1_" + b.ID() + "#1"}
 		slices.Sort(want)
 		slices.Sort(to.attempts)
 		if !slices.Equal(to.attempts, want) {
@@ -118,7 +118,7 @@ func TestRetriesKeepTheIDAndFollowTheSchedule(t *testing.T) {
 		s := subscription("a", core.Endpoint{Retry: []time.Duration{time.Second, time.Minute}})
 		deliver(t, e, s, "e1")
 		pass(time.Hour)
-		id := "e1." + s.ID()
+		id := "e1_" + s.ID()
 		if want := []string{id + "#1", id + "#2", id + "#3"}; !slices.Equal(to.attempts, want) {
 			t.Fatalf("attempts = %v, want %v", to.attempts, want)
 		}

@@ -104,7 +104,7 @@ func BenchmarkCallback(b *testing.B) {
 		_, _ = io.WriteString(w, "5")
 	}))
 	b.Cleanup(app.Close)
-	c := newCallbacks(b, CallbackOptions{Allow: loopback()})
+	c := newCallbacks(b, CallbackOptions{Policy: Policy{Allow: loopback()}})
 	reg := registration(app.URL)
 	inv := &core.Invocation{ID: "inv_1", Procedure: core.Address{Backend: "wamp", Name: "com.shop.p"}, Payload: core.Payload{Args: []byte(`["apples", 3, {"size": "L"}]`)}}
 	body := c.invocationBody(inv)

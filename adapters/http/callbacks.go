@@ -21,8 +21,9 @@ import (
 	"github.com/anybridge/anybridge/engine"
 )
 
-// CallbackOptions are what Callbacks needs. Zero fields mean the defaults.
-type CallbackOptions struct {
+// Policy is what an operator can change of callbacks while the bridge runs. Zero
+// fields mean the defaults.
+type Policy struct {
 	// Allow are networks that callbacks may reach beside public addresses.
 	Allow []netip.Prefix
 	// Timeout of one callback whose endpoint names none; 15 s.
@@ -30,6 +31,11 @@ type CallbackOptions struct {
 	// Proxy is an egress proxy, trusted to refuse what must not be reached: with
 	// one, names are resolved there, and only literal addresses are checked here.
 	Proxy *url.URL
+}
+
+// CallbackOptions are what Callbacks needs. Zero fields mean the defaults.
+type CallbackOptions struct {
+	Policy
 	// MaxResponse bounds a response's body, after decompression; 1 MiB.
 	MaxResponse int64
 	// MaxPerHost and MaxInFlight bound the callbacks under way at once, to one host
@@ -76,20 +82,18 @@ func NewCallbacks(o CallbackOptions) (*Callbacks, error) {
 	if o.Proxy != nil && o.Proxy.Scheme != "http" && o.Proxy.Scheme != "https" && o.Proxy.Scheme != "socks5" {
 		return nil, core.Errorf(core.InvalidArgument, "callback proxy: want an http, https or socks5 URL")
 	}
-	setDefault(&o.Timeout, 15*time.Second)
 	setDefault(&o.MaxResponse, 1<<20)
 	setDefault(&o.MaxPerHost, 512)
 	setDefault(&o.MaxInFlight, 8192)
 	c := &Callbacks{o: o, userAgent: "anybridge/" + headerText(o.Version), gates: newGates(o.MaxPerHost, o.MaxInFlight), metrics: newCallbackMetrics()}
-	c.SetPolicy(o.Allow)
+	c.SetPolicy(o.Policy)
 	return c, nil
 }
 
-// SetPolicy replaces the networks that callbacks may reach beside public
-// addresses. Connections made under the old policy are not used again; callbacks
-// under way are finished.
-func (c *Callbacks) SetPolicy(allow []netip.Prefix) {
-	p := newPolicy(allow)
+// SetPolicy replaces the policy. Connections made under the old one are not used
+// again; callbacks under way are finished.
+func (c *Callbacks) SetPolicy(o Policy) {
+	p := newPolicy(o)
 	c.policy.Store(p)
 	if old := c.transport.Swap(c.newTransport(p)); old != nil {
 		old.CloseIdleConnections()
@@ -123,8 +127,8 @@ func (c *Callbacks) newTransport(p *policy) *http.Transport {
 		Protocols:              new(http.Protocols),
 	}
 	t.Protocols.SetHTTP1(true)
-	if c.o.Proxy != nil {
-		t.Proxy = http.ProxyURL(c.o.Proxy)
+	if p.proxy != nil {
+		t.Proxy = http.ProxyURL(p.proxy)
 	} else {
 		dialer.Control = p.control
 	}
@@ -136,7 +140,7 @@ func (c *Callbacks) timeout(e *core.Endpoint) time.Duration {
 	if e.Timeout > 0 {
 		return e.Timeout
 	}
-	return c.o.Timeout
+	return c.policy.Load().timeout
 }
 
 // reply is an endpoint's answer, read to its end.
@@ -184,7 +188,7 @@ func (c *Callbacks) post(ctx context.Context, e *core.Endpoint, id string, body 
 		return nil, c.proxyError(err)
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusProxyAuthRequired && c.o.Proxy != nil {
+	if resp.StatusCode == http.StatusProxyAuthRequired && c.policy.Load().proxy != nil {
 		return nil, errProxy
 	}
 	r := &reply{status: resp.StatusCode, header: resp.Header}
@@ -254,7 +258,7 @@ func readReply(resp *http.Response, limit int64) ([]byte, error) {
 
 // proxyError marks what the proxy, and not the endpoint, is to blame for.
 func (c *Callbacks) proxyError(err error) error {
-	if c.o.Proxy == nil {
+	if c.policy.Load().proxy == nil {
 		return err
 	}
 	var op *net.OpError

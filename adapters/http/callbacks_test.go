@@ -30,7 +30,7 @@ import (
 // TestCallbackGolden compares what the bridge sends with testdata/callbacks.
 func TestCallbackGolden(t *testing.T) {
 	a := newApp(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
-	c := newCallbacks(t, CallbackOptions{Allow: loopback(), Version: "1.2.3"})
+	c := newCallbacks(t, CallbackOptions{Policy: Policy{Allow: loopback()}, Version: "1.2.3"})
 	payload := core.Payload{Args: json.RawMessage(`[9007199254740993, "\u2028"]`), Kwargs: json.RawMessage(`{"z": 1, "a": null}`)}
 	procedure := core.Address{Backend: "wamp", Name: "com.shop.add2"}
 	send := func(a *engine.Attempt) {
@@ -154,7 +154,7 @@ func TestInvocationAnswers(t *testing.T) {
 				w.WriteHeader(tt.status)
 				_, _ = io.WriteString(w, tt.body)
 			})
-			c := newCallbacks(t, CallbackOptions{Allow: loopback(), MaxResponse: 1000})
+			c := newCallbacks(t, CallbackOptions{Policy: Policy{Allow: loopback()}, MaxResponse: 1000})
 			got, err := c.Invoke(context.Background(), registration(a.URL), invocation())
 			if len(a.got) != 1 {
 				t.Errorf("%d requests arrived", len(a.got))
@@ -186,7 +186,7 @@ func TestInvocationsThatGetNoAnswer(t *testing.T) {
 	}))
 	defer hanging.Close()
 	defer close(release)
-	c := newCallbacks(t, CallbackOptions{Allow: loopback()})
+	c := newCallbacks(t, CallbackOptions{Policy: Policy{Allow: loopback()}})
 
 	r := registration(hanging.URL)
 	r.Endpoint.Timeout = 20 * time.Millisecond
@@ -238,7 +238,7 @@ func TestCompressedAnswers(t *testing.T) {
 	z = gzip.NewWriter(&small)
 	_, _ = z.Write([]byte(`"hello"`))
 	_ = z.Close()
-	c := newCallbacks(t, CallbackOptions{Allow: loopback()})
+	c := newCallbacks(t, CallbackOptions{Policy: Policy{Allow: loopback()}})
 	for name, body := range map[string][]byte{"small": small.Bytes(), "bomb": bomb.Bytes(), "broken": small.Bytes()[:12]} {
 		a := newApp(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
@@ -290,7 +290,7 @@ func TestSendOutcomes(t *testing.T) {
 			w.Header().Set("Location", "http://127.0.0.1:1/")
 			w.WriteHeader(tt.status)
 		})
-		c := newCallbacks(t, CallbackOptions{Allow: loopback()})
+		c := newCallbacks(t, CallbackOptions{Policy: Policy{Allow: loopback()}})
 		got := c.Send(context.Background(), eventAttempt(a.URL))
 		if got.Done != tt.want.Done || got.Gone != tt.want.Gone || got.Ours || got.RetryAfter != tt.want.RetryAfter || got.Status != tt.status || core.CodeOf(got.Err) != tt.code {
 			t.Errorf("%d: got %+v", tt.status, got)
@@ -298,7 +298,7 @@ func TestSendOutcomes(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
-	c := newCallbacks(t, CallbackOptions{Allow: loopback()})
+	c := newCallbacks(t, CallbackOptions{Policy: Policy{Allow: loopback()}})
 	if got := c.Send(ended, eventAttempt("http://127.0.0.1:1/")); !got.Ours {
 		t.Errorf("an attempt cut off by our shutdown counts: %+v", got)
 	}
@@ -335,7 +335,7 @@ func TestEventsSurviveClosedConnections(t *testing.T) {
 	}
 	closing.Start()
 	defer closing.Close()
-	c := newCallbacks(t, CallbackOptions{Allow: loopback()})
+	c := newCallbacks(t, CallbackOptions{Policy: Policy{Allow: loopback()}})
 	for range 3 {
 		if out := c.Send(context.Background(), eventAttempt(closing.URL)); !out.Done {
 			t.Errorf("got %+v", out)
@@ -417,7 +417,7 @@ func TestGatesUnderLoad(t *testing.T) {
 func TestBusyHost(t *testing.T) {
 	release := make(chan struct{})
 	a := newApp(t, func(http.ResponseWriter, *http.Request) { <-release })
-	c := newCallbacks(t, CallbackOptions{Allow: loopback(), MaxPerHost: 1})
+	c := newCallbacks(t, CallbackOptions{Policy: Policy{Allow: loopback()}, MaxPerHost: 1})
 	done := make(chan engine.Outcome)
 	go func() { done <- c.Send(context.Background(), eventAttempt(a.URL)) }()
 	a.next(t)
@@ -443,11 +443,11 @@ func TestTLSCallbacks(t *testing.T) {
 	s.StartTLS()
 	defer s.Close()
 	pool := s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
-	c := newCallbacks(t, CallbackOptions{Allow: loopback(), CA: pool})
+	c := newCallbacks(t, CallbackOptions{Policy: Policy{Allow: loopback()}, CA: pool})
 	if got, err := c.Invoke(context.Background(), registration(s.URL), invocation()); err != nil || string(got.Args) != "[5]" {
 		t.Errorf("got %v, %v", got, err)
 	}
-	c = newCallbacks(t, CallbackOptions{Allow: loopback()})
+	c = newCallbacks(t, CallbackOptions{Policy: Policy{Allow: loopback()}})
 	if _, err := c.Invoke(context.Background(), registration(s.URL), invocation()); core.CodeOf(err) != core.CallbackFailed || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("got %v", err)
 	}

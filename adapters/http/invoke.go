@@ -24,7 +24,7 @@ import (
 const resultType = "application/vnd.anybridge.result+json"
 
 // Invoke implements core.Invoker: it sends the invocation once and reads the app's
-// answer as CONTRACT.md's table of callbacks has it.
+// answer as docs/rest.md has it.
 func (c *Callbacks) Invoke(ctx context.Context, r *core.Registration, inv *core.Invocation) (*core.Result, error) {
 	start := time.Now()
 	answer, err := c.post(ctx, &r.Endpoint, inv.ID, c.invocationBody(inv), false)
@@ -116,7 +116,7 @@ func (s *scanner) result() (p core.Payload, err error) {
 func (r *reply) problem() *core.Error {
 	e := &core.Error{Code: core.Application}
 	s := newScanner(r.body(), maxReplyDepth)
-	read := s.object(func(key []byte) (err error) {
+	err := s.object(func(key []byte) (err error) {
 		switch string(key) {
 		case "error":
 			e.URI, err = s.text()
@@ -131,8 +131,8 @@ func (r *reply) problem() *core.Error {
 		}
 		return err
 	})
-	if read != nil || s.end() != nil || e.URI == "" || len(e.URI) > core.MaxNameLen || strings.ContainsFunc(e.URI, unicode.IsControl) {
-		return nil
+	if err != nil || s.end() != nil || e.URI == "" || len(e.URI) > core.MaxNameLen || strings.ContainsFunc(e.URI, unicode.IsControl) {
+		return nil //nolint:nilerr // other answers are read otherwise
 	}
 	return e
 }

@@ -7,24 +7,30 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"code.dny.dev/ssrf"
 
 	"github.com/anybridge/anybridge/core"
 )
 
-// policy says which addresses callbacks may reach: public ones (what IANA's
-// registries of special-purpose addresses leave over), and the networks that the
-// operator allowed. It is immutable.
-type policy struct{ guard *ssrf.Guardian }
+// policy is a Policy in use: which addresses callbacks may reach, namely public ones
+// (what IANA's registries of special-purpose addresses leave over) and the networks
+// that the operator allowed, how, and for how long. It is immutable.
+type policy struct {
+	guard   *ssrf.Guardian
+	timeout time.Duration
+	proxy   *url.URL
+}
 
 // errForbidden is what dialing a forbidden address comes to. It does not show the
 // address: who is behind a name inside is nobody's business outside.
 var errForbidden = errors.New("its address is not allowed")
 
-func newPolicy(allow []netip.Prefix) *policy {
+func newPolicy(o Policy) *policy {
+	setDefault(&o.Timeout, 15*time.Second)
 	var v4, v6 []netip.Prefix
-	for _, prefix := range allow {
+	for _, prefix := range o.Allow {
 		if a := prefix.Addr(); a.Is4In6() && prefix.Bits() >= 96 {
 			prefix = netip.PrefixFrom(a.Unmap(), prefix.Bits()-96)
 		}
@@ -34,7 +40,10 @@ func newPolicy(allow []netip.Prefix) *policy {
 			v6 = append(v6, prefix.Masked())
 		}
 	}
-	return &policy{ssrf.New(ssrf.WithAnyPort(), ssrf.WithAllowedV4Prefixes(v4...), ssrf.WithAllowedV6Prefixes(v6...))}
+	return &policy{
+		guard:   ssrf.New(ssrf.WithAnyPort(), ssrf.WithAllowedV4Prefixes(v4...), ssrf.WithAllowedV6Prefixes(v6...)),
+		timeout: o.Timeout, proxy: o.Proxy,
+	}
 }
 
 // check returns errForbidden for an address that must not be reached. An IPv4

@@ -25,7 +25,7 @@ func prefixes(texts ...string) []netip.Prefix {
 }
 
 func TestPolicy(t *testing.T) {
-	public := newPolicy(nil)
+	public := newPolicy(Policy{})
 	for _, a := range []string{"1.1.1.1", "8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8"} {
 		if public.check(netip.MustParseAddr(a)) != nil {
 			t.Errorf("%s is public", a)
@@ -44,7 +44,7 @@ func TestPolicy(t *testing.T) {
 	if public.check(netip.Addr{}) == nil {
 		t.Error("no address is not public")
 	}
-	allowed := newPolicy(prefixes("10.1.0.0/16", "fe80::/10", "::ffff:10.2.0.0/112", "64:ff9b::/96"))
+	allowed := newPolicy(Policy{Allow: prefixes("10.1.0.0/16", "fe80::/10", "::ffff:10.2.0.0/112", "64:ff9b::/96")})
 	for a, ok := range map[string]bool{
 		"10.1.2.3": true, "::ffff:10.1.2.3": true, "10.2.0.9": true, "10.3.0.1": false, "fe80::1%eth0": true,
 		// Behind NAT64 the IPv4 address counts.
@@ -60,7 +60,7 @@ func TestPolicy(t *testing.T) {
 }
 
 func TestCheckURL(t *testing.T) {
-	c := newCallbacks(t, CallbackOptions{Allow: prefixes("10.1.0.0/16")})
+	c := newCallbacks(t, CallbackOptions{Policy: Policy{Allow: prefixes("10.1.0.0/16")}})
 	for raw, ok := range map[string]bool{
 		"https://example.org/hook?x=1":   true,
 		"HTTP://EXAMPLE.org":             true,
@@ -155,11 +155,11 @@ func TestNamesAreCheckedWhenDialed(t *testing.T) {
 
 func TestSetPolicyTakesConnectionsAway(t *testing.T) {
 	a := newApp(t, nil)
-	c := newCallbacks(t, CallbackOptions{Allow: loopback()})
+	c := newCallbacks(t, CallbackOptions{Policy: Policy{Allow: loopback()}})
 	if out := c.Send(context.Background(), eventAttempt(a.URL)); !out.Done {
 		t.Fatalf("got %+v", out)
 	}
-	c.SetPolicy(nil)
+	c.SetPolicy(Policy{})
 	if out := c.Send(context.Background(), eventAttempt(a.URL)); core.CodeOf(out.Err) != core.CallbackForbidden {
 		t.Errorf("got %+v", out)
 	}
@@ -168,7 +168,7 @@ func TestSetPolicyTakesConnectionsAway(t *testing.T) {
 	if out := c.Send(context.Background(), eventAttempt(local)); core.CodeOf(out.Err) != core.CallbackForbidden {
 		t.Errorf("got %+v", out)
 	}
-	c.SetPolicy(loopback())
+	c.SetPolicy(Policy{Allow: loopback()})
 	if out := c.Send(context.Background(), eventAttempt(a.URL)); !out.Done {
 		t.Errorf("got %+v", out)
 	}
@@ -186,7 +186,7 @@ func TestProxy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newCallbacks(t, CallbackOptions{Proxy: u})
+	c := newCallbacks(t, CallbackOptions{Policy: Policy{Proxy: u}})
 	if out := c.Send(context.Background(), eventAttempt("http://app.example/hook")); !out.Done {
 		t.Errorf("got %+v", out)
 	}

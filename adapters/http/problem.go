@@ -27,23 +27,23 @@ func (x *exchange) problem(err error) {
 		}
 		detail = "something went wrong inside the bridge; its log tells more"
 	}
-	b := append(x.out[:0], `{"type":"`+typePrefix...)
-	b = append(b, e.Code...)
-	b = append(b, `","title":`...)
-	b = appendString(b, title)
-	b = append(b, `,"status":`...)
-	b = strconv.AppendInt(b, int64(status), 10)
+	x.out = append(x.out[:0], `{"type":"`+typePrefix...)
+	x.out = append(x.out, e.Code...)
+	x.out = append(x.out, `","title":`...)
+	x.out = appendString(x.out, title)
+	x.out = append(x.out, `,"status":`...)
+	x.out = strconv.AppendInt(x.out, int64(status), 10)
 	if detail != "" {
-		b = append(b, `,"detail":`...)
-		b = appendString(b, detail)
+		x.out = append(x.out, `,"detail":`...)
+		x.out = appendString(x.out, detail)
 	}
 	if e.Code == core.Application {
-		b = append(b, `,"error":`...)
-		b = appendString(b, errorURI(e))
-		b = append(b, ',')
-		b = appendPayload(b, e.Args, e.Kwargs)
+		x.out = append(x.out, `,"error":`...)
+		x.out = appendString(x.out, errorURI(e))
+		x.out = append(x.out, ',')
+		x.out = appendPayload(x.out, e.Args, e.Kwargs)
 	}
-	x.out = append(b, '}', '\n')
+	x.out = append(x.out, '}', '\n')
 	if retry := e.RetryAfter; retry > 0 || e.Code == core.TooMany {
 		x.w.Header()["Retry-After"] = []string{retryAfterSeconds(retry)}
 	}

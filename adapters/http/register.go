@@ -130,19 +130,19 @@ func (x *exchange) stillValid() error {
 
 // replyBound answers {key: {name: {"id": …}, …}} with the names as they came.
 func (x *exchange) replyBound(key string, specs []bindingSpec, id func(int) string) error {
-	b := append(x.out[:0], '{')
-	b = appendString(b, key)
-	b = append(b, ":{"...)
+	x.out = append(x.out[:0], '{')
+	x.out = appendString(x.out, key)
+	x.out = append(x.out, ":{"...)
 	for i := range specs {
 		if i > 0 {
-			b = append(b, ',')
+			x.out = append(x.out, ',')
 		}
-		b = appendString(b, specs[i].name)
-		b = append(b, `:{"id":`...)
-		b = appendString(b, id(i))
-		b = append(b, '}')
+		x.out = appendString(x.out, specs[i].name)
+		x.out = append(x.out, `:{"id":`...)
+		x.out = appendString(x.out, id(i))
+		x.out = append(x.out, '}')
 	}
-	x.out = append(b, '}', '}', '\n')
+	x.out = append(x.out, '}', '}', '\n')
 	return x.reply(http.StatusOK, jsonType)
 }
 

@@ -89,13 +89,13 @@ func (f *Frontend) unbind(
 			}
 		}
 	}
-	b := append(x.out[:0], '{')
-	b = appendString(b, key)
-	b = append(b, ':')
-	b = appendNames(b, req.endpoints, done, true)
-	b = append(b, `,"unknown":`...)
-	b = appendNames(b, req.endpoints, done, false)
-	x.out = append(b, '}', '\n')
+	x.out = append(x.out[:0], '{')
+	x.out = appendString(x.out, key)
+	x.out = append(x.out, ':')
+	x.out = appendNames(x.out, req.endpoints, done, true)
+	x.out = append(x.out, `,"unknown":`...)
+	x.out = appendNames(x.out, req.endpoints, done, false)
+	x.out = append(x.out, '}', '\n')
 	return x.reply(http.StatusOK, jsonType)
 }
 

@@ -61,7 +61,7 @@ func newApp(o appOptions) (*app, error) {
 	a.life, a.end = context.WithCancel(context.Background())
 	a.notReady("the bridge is starting")
 	a.sender, err = rest.NewCallbacks(rest.CallbackOptions{
-		Allow: conf.Callbacks.Allow, Timeout: conf.Callbacks.Timeout, Proxy: conf.Callbacks.Proxy,
+		Policy:  callbackPolicy(conf),
 		Version: programVersion(), DefaultBackend: conf.DefaultBackend, Log: o.Log,
 	})
 	if err != nil {
@@ -219,4 +219,8 @@ func (a *app) warn(conf *config.Config) {
 	for _, w := range conf.Warnings {
 		a.log.Warn("configuration", slog.String("file", w.File), slog.Int("line", w.Line), slog.String("warning", w.Message))
 	}
+}
+
+func callbackPolicy(conf *config.Config) rest.Policy {
+	return rest.Policy{Allow: conf.Callbacks.Allow, Timeout: conf.Callbacks.Timeout, Proxy: conf.Callbacks.Proxy}
 }

@@ -80,9 +80,6 @@ func needsRestart(old, conf *config.Config) error {
 	if conf.DefaultBackend != old.DefaultBackend {
 		errs = append(errs, fmt.Errorf("default_backend cannot change from %s while the bridge runs: restart it", old.DefaultBackend))
 	}
-	if conf.Callbacks.Timeout != old.Callbacks.Timeout || !reflect.DeepEqual(conf.Callbacks.Proxy, old.Callbacks.Proxy) {
-		errs = append(errs, errors.New("callbacks.timeout and callbacks.proxy cannot change while the bridge runs: restart it"))
-	}
 	return errors.Join(errs...)
 }
 
@@ -160,8 +157,8 @@ func (a *app) prepare(ctx context.Context, conf *config.Config, tokens *core.Tok
 // commit applies a plan.
 func (a *app) commit(ctx context.Context, p *plan) {
 	old := a.tokens.Swap(p.tokens)
-	if !slices.Equal(p.conf.Callbacks.Allow, a.config.Callbacks.Allow) {
-		a.sender.SetPolicy(p.conf.Callbacks.Allow)
+	if policy := callbackPolicy(p.conf); !reflect.DeepEqual(policy, callbackPolicy(a.config)) {
+		a.sender.SetPolicy(policy)
 	}
 	taken := a.applyTokens(ctx, old, p.tokens)
 	for name := range p.removed {
