@@ -24,6 +24,10 @@ build: $(BIN)/anybridge ## build bin/anybridge
 run: build ## build, then run the bridge on its defaults
 	@exec $(BIN)/anybridge serve
 
+.PHONY: tour
+tour: setup ## start the README's WAMP component and web app, beside "make run"
+	@trap 'kill 0' EXIT; $(PYTHON) examples/tour/webapp.py & .venv/bin/python examples/tour/component.py
+
 .PHONY: setup
 setup: ## install what the tests need into .venv and tests/node_modules
 	@scripts/setup

@@ -20,10 +20,9 @@
 //	    sha256: …              # optional: refuse any other file
 //	    config: {broker: "tcp://127.0.0.1:1883"}
 //
-// examples/plugin-echo is a complete backend to copy from; backends/backendtest is
-// the suite that tells whether yours keeps core.Backend's contract. What the
-// contract asks for, the comments of core.Backend say; what running in a process
-// adds to it, stands here.
+// examples/plugin-echo is a complete backend to copy from. What the contract asks
+// for, the comments of core.Backend say; what running in a process adds to it,
+// stands here.
 //
 // Errors. Return *core.Error (core.Errorf makes one): its code tells the one who
 // asked what to do, and it crosses with URI, args, kwargs and RetryAfter. Any

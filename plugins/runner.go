@@ -145,12 +145,15 @@ func (r *childRunner) exitedByItself() bool {
 	}
 }
 
-// exitedSoon reports whether the process has died by itself, and gives it a moment:
-// its connection may be seen to break a little earlier.
+// exitGrace is how long after its connection broke a process may be found dead: on
+// a busy machine the news of the two may arrive in this order.
+const exitGrace = time.Second
+
+// exitedSoon reports whether the process has died by itself, and gives it exitGrace.
 func (r *childRunner) exitedSoon() bool {
 	select {
 	case <-r.exited:
-	case <-time.After(100 * time.Millisecond):
+	case <-time.After(exitGrace):
 	}
 	return r.exitedByItself()
 }

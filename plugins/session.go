@@ -85,10 +85,15 @@ func (s *session) bury() string {
 	return "killed: " + s.failure.Error()
 }
 
-// stop closes the backend, as long as ctx allows, and then the process.
+// stop closes the backend, as long as ctx allows, and then the process. A process
+// that dies meanwhile is as good as closed.
 func (s *session) stop(ctx context.Context, log *slog.Logger) error {
 	err := s.finish(ctx)
-	if err != nil {
+	switch {
+	case core.CodeOf(err) == core.Unavailable && s.process.child.exitedSoon():
+		log.Warn("plugin process died before it was closed", slog.String("reason", s.process.child.lastWords()))
+		err = nil
+	case err != nil:
 		log.Warn("backend not closed properly", slog.Any("error", err))
 	}
 	s.end(s.process.stop)
