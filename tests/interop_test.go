@@ -265,16 +265,10 @@ func (p *pair) timeoutIn(t *testing.T) {
 
 func (p *pair) timeoutOut(t *testing.T) {
 	got := p.c.tryCall(t, p.own+".impatient", []any{}, nil, nil)
-	if got.On != "error" {
-		t.Fatalf("an app that does not answer: %s", got.raw)
-	}
-	t.Logf("an app that does not answer in its time is %s", got.Error)
+	equal(t, "error of an app that does not answer", got.Error, "wamp.error.timeout")
 	// A timeout that the caller itself sets ends the call as well.
 	got = p.c.tryCall(t, p.own+".hang", []any{"late"}, nil, object{"timeout": 200})
-	if got.On != "error" {
-		t.Fatalf("a call with a timeout: %s", got.raw)
-	}
-	t.Logf("a call that timed out is %s", got.Error)
+	equal(t, "error of a call with a timeout", got.Error, "wamp.error.timeout")
 	select {
 	case <-p.app.next(t, "/hang").Gone:
 	case <-time.After(patience):

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -19,9 +18,9 @@ import (
 	"time"
 )
 
-// TestOneFastPublisherReachesEveryoneButWhoDoesNotRead has 200,000 events reach an
-// HTTP app and 100 WebSocket subscribers, all of them and in order, while one more
-// subscriber does not read.
+// TestOneFastPublisherReachesEveryoneButWhoDoesNotRead has 200,000 events reach 100
+// WebSocket subscribers, all of them in order, and an HTTP app, all of them in any
+// order, while one more subscriber does not read.
 func TestOneFastPublisherReachesEveryoneButWhoDoesNotRead(t *testing.T) {
 	events, subscribers := 200_000, 100
 	if testing.Short() {
@@ -95,15 +94,17 @@ func startCounter(t *testing.T, events int) *counter {
 }
 
 func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	var body struct{ Args []int }
-	err := json.NewDecoder(r.Body).Decode(&body)
+	body, err := io.ReadAll(r.Body)
 	w.WriteHeader(http.StatusNoContent)
 	c.requests.Add(1)
-	if err != nil || len(body.Args) != 1 || body.Args[0] >= len(c.seen) {
+	_, after, _ := bytes.Cut(body, []byte(`"args":[`))
+	digits, _, _ := bytes.Cut(after, []byte("]"))
+	n, badNumber := strconv.Atoi(string(digits))
+	if err != nil || badNumber != nil || n < 0 || n >= len(c.seen) {
 		c.bad.Add(1)
 		return
 	}
-	if !c.seen[body.Args[0]].Swap(true) && c.distinct.Add(1) == int64(len(c.seen)) {
+	if !c.seen[n].Swap(true) && c.distinct.Add(1) == int64(len(c.seen)) {
 		close(c.all)
 	}
 }

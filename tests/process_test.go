@@ -190,6 +190,7 @@ func TestAKilledBridgeLeavesNoProcessBehind(t *testing.T) {
 	if err := b.process.Kill(); err != nil {
 		t.Fatal(err)
 	}
+	b.waitExit(patience)
 	for _, pid := range children {
 		waitGone(t, pid, 2*time.Second)
 	}
@@ -246,12 +247,11 @@ func TestSIGTERMAnswersWhatIsInFlight(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "no new connection is taken", func() error {
-		c, err := net.DialTimeout("tcp", b.URL[len("http://"):], time.Second)
-		if err != nil {
-			return nil
+		if c, err := net.DialTimeout("tcp", b.URL[len("http://"):], time.Second); err == nil {
+			c.Close()
+			return fmt.Errorf("%s still listens", b.URL)
 		}
-		c.Close()
-		return fmt.Errorf("%s still listens", b.URL)
+		return nil
 	})
 	close(release)
 	wg.Wait()

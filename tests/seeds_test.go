@@ -134,13 +134,13 @@ func TestABrowserGameHasItsServerInPython(t *testing.T) {
 func TestPagesCallAndInformEachOther(t *testing.T) {
 	t.Parallel()
 	b := startBridge(t, setup{})
-	page := func(role string) *program {
+	page := func(t *testing.T, role string) *program {
 		return startProgram(t, "node/page.js", overWebSocket["node"].with(b, object{"role": role}))
 	}
 	t.Run("one page calls another and learns who answered", func(t *testing.T) {
-		callee := page("callee")
+		callee := page(t, "callee")
 		agent := callee.awaitOn(t, "ready").field("agent")
-		caller := page("caller")
+		caller := page(t, "caller")
 		sameJSON(t, "who answered", caller.awaitOn(t, "answered").field("agent"), agent)
 		sameJSON(t, "what the page shows", callee.awaitOn(t, "shown").field("message"), raw("I called baby !"))
 		sameJSON(t, "who answers the web", b.call(t, "callMeMaybe", object{"params": []any{"hello"}}).Args, raw([]json.RawMessage{agent}))
@@ -150,12 +150,12 @@ func TestPagesCallAndInformEachOther(t *testing.T) {
 		b.subscribe(t, object{"fascinatingSubject": app.view("/news", nil)})
 		var pages []*program
 		for range 3 {
-			pages = append(pages, page("subscriber"))
+			pages = append(pages, page(t, "subscriber"))
 		}
 		for _, p := range pages {
 			p.awaitOn(t, "ready")
 		}
-		publisher := page("publisher")
+		publisher := page(t, "publisher")
 		sameJSON(t, "what publishing returns", publisher.awaitOn(t, "published").field("returned"), raw("nothing"))
 		for _, p := range pages {
 			sameJSON(t, "what a page shows", p.awaitOn(t, "shown").field("message"), raw("Amazing !"))

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -74,7 +75,7 @@ func describeJSON(text json.RawMessage) string {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
 	var b strings.Builder
-	if err := describeNext(d, &b); err != nil && err != io.EOF {
+	if err := describeNext(d, &b); err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Sprintf("%q, which is no JSON: %v", text, err)
 	}
 	return b.String()
