@@ -159,7 +159,7 @@ func (g Grants) For(backend string) []string {
 			}
 			name += s.tail + "*"
 		}
-		out = append(out, string(s.verb)+":"+name)
+		out = append(out, string(s.verb)+":"+Address{backend, name}.Text(backend))
 	}
 	return out
 }
