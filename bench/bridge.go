@@ -164,7 +164,7 @@ func bridgeWAMPToHTTP(l *lab) (*contender, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.callContender(b.wamp, procedure, "[$A,$B]", false, b.Process, callee.Process)
+	return l.callContender(b.wamp, "[$A,$B]", false, b.Process, callee.Process)
 }
 
 func bridgeHTTPToHTTP(l *lab) (*contender, error) {
@@ -243,7 +243,7 @@ func bridgeRouting(nexusClient bool) func(*lab) (*contender, error) {
 		if err != nil {
 			return nil, err
 		}
-		return l.callContender(b.wamp, procedure, "[$A,$B]", nexusClient, b.Process, callee.Process)
+		return l.callContender(b.wamp, "[$A,$B]", nexusClient, b.Process, callee.Process)
 	}
 }
 

@@ -34,7 +34,7 @@ func (l *lab) findCrossbar(ctx context.Context) (string, error) {
 		return bin, nil
 	}
 	if !l.opt.crossbar {
-		return "", errors.New("Crossbar is not installed (--crossbar installs it)")
+		return "", errors.New("no Crossbar here, --crossbar installs it")
 	}
 	fmt.Fprintln(l.progress, "installing Crossbar into", venv)
 	for _, args := range [][]string{
@@ -183,7 +183,7 @@ func crossbarWAMPToHTTP(l *lab) (*contender, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.callContender(c.url, procedure, "[],"+restCallKwargs, false, c.Process, callee.Process)
+	return l.callContender(c.url, "[],"+restCallKwargs, false, c.Process, callee.Process)
 }
 
 func crossbarHTTPToHTTP(l *lab) (*contender, error) {
@@ -241,7 +241,7 @@ func crossbarRouting(l *lab) (*contender, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.callContender(c.url, procedure, "[$A,$B]", false, c.Process, callee.Process)
+	return l.callContender(c.url, "[$A,$B]", false, c.Process, callee.Process)
 }
 
 func crossbarStart(l *lab) (*contender, error) {

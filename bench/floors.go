@@ -29,7 +29,7 @@ func floorWAMPToHTTP(l *lab) (*contender, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.callContender("ws://"+forwarder.ready.Addr+"/ws", procedure, "[$A,$B]", false, forwarder.Process, callee.Process)
+	return l.callContender("ws://"+forwarder.ready.Addr+"/ws", "[$A,$B]", false, forwarder.Process, callee.Process)
 }
 
 func floorEcho(l *lab) (*contender, error) {
@@ -87,7 +87,7 @@ func nexusRouting(nexusClient bool) func(*lab) (*contender, error) {
 		if err != nil {
 			return nil, err
 		}
-		return l.callContender(url, procedure, "[$A,$B]", nexusClient, router.Process, callee.Process)
+		return l.callContender(url, "[$A,$B]", nexusClient, router.Process, callee.Process)
 	}
 }
 

@@ -49,7 +49,8 @@ func joinable(url string) error {
 	if err != nil {
 		return err
 	}
-	return s.Close()
+	s.Close()
+	return nil
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

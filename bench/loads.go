@@ -26,7 +26,7 @@ func (l *lab) httpContender(h httpLoad, processes ...*proc.Process) (*contender,
 }
 
 // callContender measures a closed loop of WAMP calls.
-func (l *lab) callContender(url, procedure, args string, nexusClient bool, processes ...*proc.Process) (*contender, error) {
+func (l *lab) callContender(url, args string, nexusClient bool, processes ...*proc.Process) (*contender, error) {
 	load, err := l.role("load", "load-call", "-url", url, "-realm", realm, "-procedure", procedure, "-args", args,
 		"-nexus-client="+strconv.FormatBool(nexusClient), "-conns", strconv.Itoa(l.opt.conns))
 	if err != nil {
@@ -70,6 +70,9 @@ func loadContender(load *role, processes []*proc.Process) *contender {
 			r, err := load.do(roles.Command{Do: roles.Run, For: d})
 			if err != nil {
 				return sample{}, err
+			}
+			if r.Ops == 0 {
+				return sample{}, fmt.Errorf("nothing was done: %s", r.FirstError)
 			}
 			return sample{
 				value: float64(r.Ops) / r.Elapsed.Seconds(),

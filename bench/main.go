@@ -10,6 +10,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -23,19 +24,19 @@ import (
 func main() {
 	// Children die with the thread that started them (see proc.Start).
 	runtime.LockOSThread()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	if len(os.Args) > 2 && os.Args[1] == "role" {
-		// Not stopped by ctx: a role ends with its stdin.
+		// No signals: a role ends with its stdin.
 		os.Exit(roles.Main(context.Background(), os.Args[2:], os.Stdin, os.Stdout))
 	}
-	if err := run(ctx, os.Args[1:]); err != nil {
+	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, args []string) error {
+func run(args []string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	opt, err := parseOptions(args)
 	if err != nil {
 		return err
@@ -49,12 +50,18 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer l.close()
-	t := table{Machine: readMachine(), Command: "go run ./bench " + strings.Join(args, " "), Options: opt.describe()}
+	t := table{Machine: readMachine(), Command: strings.TrimSpace("go run ./bench " + strings.Join(args, " ")), Options: opt.describe()}
 	for _, r := range selected {
 		if ctx.Err() != nil {
 			break // print what there is
 		}
 		t.Rows = append(t.Rows, l.measure(ctx, r))
 	}
-	return opt.write(os.Stdout, t)
+	if err := opt.write(os.Stdout, t); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return errors.New("interrupted, the table is not complete")
+	}
+	return nil
 }

@@ -163,7 +163,10 @@ func summarise(e entry, samples []sample, problem string) contenderResult {
 		c.Processes = append(c.Processes, processResult{
 			Name: u.Name,
 			CPU: pick(func(s sample) float64 {
-				return at(s).CPU.Seconds() / float64(max(s.ops, 1)) * 1000
+				if s.ops == 0 {
+					return 0
+				}
+				return at(s).CPU.Seconds() / float64(s.ops) * 1000
 			}),
 			RSS: pick(func(s sample) float64 { return float64(at(s).RSS) }),
 			PSS: pick(func(s sample) float64 { return float64(at(s).PSS) }),

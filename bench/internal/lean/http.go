@@ -57,7 +57,7 @@ func (c *HTTP) Post(body []byte) (int, []byte, error) {
 }
 
 // Close closes the connection.
-func (c *HTTP) Close() error { return c.conn.Close() }
+func (c *HTTP) Close() { c.conn.Close() }
 
 func (c *HTTP) readAnswer() (int, []byte, error) {
 	line, err := c.r.ReadSlice('\n')

@@ -45,7 +45,7 @@ func Join(ctx context.Context, url, realm string, codec Codec, bufferSize int) (
 	roles := map[string]any{
 		"caller": map[string]any{}, "callee": map[string]any{}, "publisher": map[string]any{}, "subscriber": map[string]any{},
 	}
-	if _, err := s.ask(Welcome, []any{Hello, realm, map[string]any{"roles": roles}}); err != nil {
+	if err := s.ask(Welcome, []any{Hello, realm, map[string]any{"roles": roles}}); err != nil {
 		ws.Close()
 		return nil, fmt.Errorf("join %s at %s: %w", realm, url, err)
 	}
@@ -60,7 +60,7 @@ func (s *Session) NextID() uint64 {
 
 // Register makes this session the callee of procedure.
 func (s *Session) Register(procedure string) error {
-	_, err := s.ask(Registered, []any{Register, s.NextID(), map[string]any{}, procedure})
+	err := s.ask(Registered, []any{Register, s.NextID(), map[string]any{}, procedure})
 	if err != nil {
 		return fmt.Errorf("register %s: %w", procedure, err)
 	}
@@ -69,7 +69,7 @@ func (s *Session) Register(procedure string) error {
 
 // Subscribe subscribes this session to topic.
 func (s *Session) Subscribe(topic string) error {
-	_, err := s.ask(Subscribed, []any{Subscribe, s.NextID(), map[string]any{}, topic})
+	err := s.ask(Subscribed, []any{Subscribe, s.NextID(), map[string]any{}, topic})
 	if err != nil {
 		return fmt.Errorf("subscribe to %s: %w", topic, err)
 	}
@@ -77,29 +77,29 @@ func (s *Session) Subscribe(topic string) error {
 }
 
 // ask sends a request and waits for the answer with the code want.
-func (s *Session) ask(want int, request []any) ([]any, error) {
+func (s *Session) ask(want int, request []any) error {
 	b, err := s.Codec.Marshal(request)
 	if err != nil {
-		return nil, fmt.Errorf("encode: %w", err)
+		return fmt.Errorf("encode: %w", err)
 	}
 	if err := s.Send(s.Codec.Op, b); err != nil {
-		return nil, fmt.Errorf("write: %w", err)
+		return fmt.Errorf("write: %w", err)
 	}
 	_ = s.SetReadDeadline(time.Now().Add(10 * time.Second))
 	payload, err := s.Read()
 	if err != nil {
-		return nil, fmt.Errorf("read: %w", err)
+		return fmt.Errorf("read: %w", err)
 	}
 	_ = s.SetReadDeadline(time.Time{})
 	var answer []any
 	if err := s.Codec.Unmarshal(payload, &answer); err != nil {
-		return nil, fmt.Errorf("decode: %w", err)
+		return fmt.Errorf("decode: %w", err)
 	}
 	if len(answer) == 0 {
-		return nil, errors.New("an empty message")
+		return errors.New("an empty message")
 	}
 	if code := fmt.Sprint(answer[0]); code != fmt.Sprint(want) {
-		return nil, fmt.Errorf("answered %v", answer)
+		return fmt.Errorf("answered %v", answer)
 	}
-	return answer, nil
+	return nil
 }

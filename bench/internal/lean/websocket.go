@@ -134,7 +134,7 @@ func (w *WebSocket) Idle() bool { return w.r.Buffered() == 0 }
 func (w *WebSocket) SetReadDeadline(t time.Time) error { return w.conn.SetReadDeadline(t) }
 
 // Close drops the connection without ceremony.
-func (w *WebSocket) Close() error { return w.conn.Close() }
+func (w *WebSocket) Close() { w.conn.Close() }
 
 func (w *WebSocket) readFrame() (op byte, payload []byte, err error) {
 	head, err := w.r.Peek(2)

@@ -68,5 +68,5 @@ func serveHTTP(ctx context.Context, h http.Handler) (*role, error) {
 			panic(err) // the bench sees the process end
 		}
 	})
-	return &role{ready: Ready{Addr: l.Addr().String()}, close: func() { s.Close(); wg.Wait() }}, nil
+	return &role{ready: Ready{Addr: l.Addr().String()}, close: func() { _ = s.Close(); wg.Wait() }}, nil
 }

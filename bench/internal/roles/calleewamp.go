@@ -144,8 +144,8 @@ func startNexusCallee(ctx context.Context, url, realm, procedure string) (*role,
 		return client.InvokeResult{Args: wamp.List{sum}}
 	}
 	if err := c.Register(procedure, add, nil); err != nil {
-		c.Close()
+		_ = c.Close()
 		return nil, fmt.Errorf("register: %w", err)
 	}
-	return &role{close: func() { c.Close() }}, nil
+	return &role{close: func() { _ = c.Close() }}, nil
 }

@@ -36,16 +36,13 @@ func startFanout(ctx context.Context, flags *flag.FlagSet, args []string) (*role
 	if err != nil {
 		return nil, err
 	}
-	publisher, err := lean.Join(ctx, *url, *realm, codec, 4096)
-	if err != nil {
-		return nil, err
-	}
 	f := &fanout{
-		publisher: publisher, topic: *topic, text: strings.Repeat("x", *size), window: *window,
+		join:  func() (*lean.Session, error) { return lean.Join(ctx, *url, *realm, codec, 4096) },
+		topic: *topic, text: strings.Repeat("x", *size), window: *window,
 		progress: make(chan struct{}, 1), readers: make([]reader, *subscribers),
 	}
 	for i := range f.readers {
-		s, err := lean.Join(ctx, *url, *realm, codec, 4096)
+		s, err := f.join()
 		if err == nil {
 			err = s.Subscribe(*topic)
 		}
@@ -61,12 +58,12 @@ func startFanout(ctx context.Context, flags *flag.FlagSet, args []string) (*role
 }
 
 type fanout struct {
-	publisher *lean.Session
-	topic     string
-	text      string
-	window    int64
-	readers   []reader
-	wg        sync.WaitGroup
+	join    func() (*lean.Session, error)
+	topic   string
+	text    string
+	window  int64
+	readers []reader
+	wg      sync.WaitGroup
 
 	// ring counts the deliveries of each event on its way; complete is how many
 	// events every subscriber has got.
@@ -134,14 +131,20 @@ func (r *reader) record(event []byte) {
 // deliveries; what did not arrive within two seconds counts as errors.
 func (f *fanout) run(c Command) Report {
 	f.reset()
+	// As in a loop, the publisher connects anew.
+	publisher, err := f.join()
+	if err != nil {
+		return Report{Errors: 1, FirstError: err.Error()}
+	}
+	defer publisher.Close()
 	start := time.Now()
 	var published int64
-	err := func() error {
+	err = func() error {
 		for ; time.Since(start) < c.For; published++ {
 			if err := f.await(published - f.window + 1); err != nil {
 				return err
 			}
-			if err := f.publish(); err != nil {
+			if err := f.publish(publisher); err != nil {
 				return err
 			}
 		}
@@ -196,19 +199,18 @@ func (f *fanout) await(events int64) error {
 	return nil
 }
 
-func (f *fanout) publish() error {
+func (f *fanout) publish(s *lean.Session) error {
 	stamp := string(appendStamp(nil, time.Now()))
-	b, err := f.publisher.Codec.Marshal([]any{
-		lean.Publish, f.publisher.NextID(), map[string]any{}, f.topic, []any{stamp, f.text},
+	b, err := s.Codec.Marshal([]any{
+		lean.Publish, s.NextID(), map[string]any{}, f.topic, []any{stamp, f.text},
 	})
 	if err != nil {
 		return err
 	}
-	return f.publisher.Send(f.publisher.Codec.Op, b)
+	return s.Send(s.Codec.Op, b)
 }
 
 func (f *fanout) close() {
-	f.publisher.Close()
 	for i := range f.readers {
 		if s := f.readers[i].session; s != nil {
 			s.Close()

@@ -27,7 +27,7 @@ func startWebSocketForwarder(ctx context.Context, flags *flag.FlagSet, args []st
 		if err != nil {
 			return // the upgrader has answered
 		}
-		defer conn.Close()
+		defer func() { _ = conn.Close() }()
 		for {
 			_, b, err := conn.ReadMessage()
 			if err != nil {

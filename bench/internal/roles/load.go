@@ -11,7 +11,7 @@ import (
 // answer and checks it.
 type worker interface {
 	do() error
-	Close() error
+	Close()
 }
 
 // tally is what one worker has seen.
@@ -20,6 +20,29 @@ type tally struct {
 	first       error
 	latency     stats.Histogram
 }
+
+// loop is a closed loop of as many workers as there are connections. They
+// connect anew for every run, before its time starts: between two runs a server
+// may well tire of connections on which nothing comes.
+type loop struct {
+	conns   int
+	connect func(i int) (worker, error)
+}
+
+func (l loop) run(c Command) Report {
+	var workers []worker
+	defer func() { closeAll(workers) }()
+	for i := range l.conns {
+		w, err := l.connect(i)
+		if err != nil {
+			return Report{Errors: 1, FirstError: err.Error()}
+		}
+		workers = append(workers, w)
+	}
+	return runLoop(workers, c.For)
+}
+
+func (l loop) role() *role { return &role{do: l.run, close: func() {}} }
 
 // runLoop keeps every worker busy for d and adds up what they saw. A worker that
 // fails stops: its connection is in an unknown state. Who still waits ten seconds
@@ -68,7 +91,7 @@ func report(tallies []tally, elapsed time.Duration) Report {
 	return r
 }
 
-func closeAll[W worker](workers []W) {
+func closeAll(workers []worker) {
 	for _, w := range workers {
 		w.Close()
 	}

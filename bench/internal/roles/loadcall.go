@@ -29,24 +29,13 @@ func startCallLoad(ctx context.Context, flags *flag.FlagSet, args []string) (*ro
 	if err != nil {
 		return nil, err
 	}
-	var workers []worker
-	for i := range *conns {
-		var w worker
+	t := parseTemplate(*payload)
+	return loop{*conns, func(i int) (worker, error) {
 		if *nexus {
-			w, err = newNexusCaller(ctx, *url, *realm, *procedure, i)
-		} else {
-			w, err = newCaller(ctx, *url, *realm, codec, parseTemplate(*payload), *procedure, i)
+			return newNexusCaller(ctx, *url, *realm, *procedure, i)
 		}
-		if err != nil {
-			closeAll(workers)
-			return nil, err
-		}
-		workers = append(workers, w)
-	}
-	return &role{
-		do:    func(c Command) Report { return runLoop(workers, c.For) },
-		close: func() { closeAll(workers) },
-	}, nil
+		return newCaller(ctx, *url, *realm, codec, t, *procedure, i)
+	}}.role(), nil
 }
 
 type caller struct {
@@ -57,7 +46,7 @@ type caller struct {
 	buf       []byte
 }
 
-func newCaller(ctx context.Context, url, realm string, codec lean.Codec, payload template, procedure string, i int) (*caller, error) {
+func newCaller(ctx context.Context, url, realm string, codec lean.Codec, payload template, procedure string, i int) (worker, error) {
 	s, err := lean.Join(ctx, url, realm, codec, 4096)
 	if err != nil {
 		return nil, err
@@ -87,22 +76,25 @@ func (c *caller) do() error {
 }
 
 type nexusCaller struct {
-	*client.Client
+	client    *client.Client
 	procedure string
 	rand      *rand.Rand
 }
 
-func newNexusCaller(ctx context.Context, url, realm, procedure string, i int) (*nexusCaller, error) {
+func newNexusCaller(ctx context.Context, url, realm, procedure string, i int) (worker, error) {
 	c, err := client.ConnectNet(ctx, url, client.Config{Realm: realm, Logger: quiet{}})
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	return &nexusCaller{Client: c, procedure: procedure, rand: newRand(i)}, nil
+	return &nexusCaller{client: c, procedure: procedure, rand: newRand(i)}, nil
 }
+
+// Close leaves politely: the client has goroutines to end.
+func (c *nexusCaller) Close() { _ = c.client.Close() }
 
 func (c *nexusCaller) do() error {
 	a, b := randomOperands(c.rand)
-	r, err := c.Call(context.Background(), c.procedure, nil, wamp.List{a, b}, nil, nil)
+	r, err := c.client.Call(context.Background(), c.procedure, nil, wamp.List{a, b}, nil, nil)
 	if err != nil {
 		return err
 	}

@@ -21,19 +21,13 @@ func startHTTPLoad(ctx context.Context, flags *flag.FlagSet, args []string) (*ro
 		return nil, err
 	}
 	t := parseTemplate(*body)
-	var workers []worker
-	for i := range *conns {
+	return loop{*conns, func(i int) (worker, error) {
 		c, err := lean.DialHTTP(ctx, *addr, *path, *token)
 		if err != nil {
-			closeAll(workers)
 			return nil, err
 		}
-		workers = append(workers, &httpWorker{HTTP: c, body: t, sum: *sum, rand: newRand(i)})
-	}
-	return &role{
-		do:    func(c Command) Report { return runLoop(workers, c.For) },
-		close: func() { closeAll(workers) },
-	}, nil
+		return &httpWorker{HTTP: c, body: t, sum: *sum, rand: newRand(i)}, nil
+	}}.role(), nil
 }
 
 type httpWorker struct {

@@ -46,21 +46,14 @@ func startPublishLoad(ctx context.Context, flags *flag.FlagSet, args []string) (
 		defer close(done)
 		followCount(counts, tokens)
 	}()
-	var workers []worker
-	stop := func() {
-		counts.Close()
-		<-done
-		closeAll(workers)
-	}
-	for range *conns {
+	l := loop{*conns, func(int) (worker, error) {
 		s, err := lean.Join(ctx, *url, *realm, codec, 4096)
 		if err != nil {
-			stop()
 			return nil, err
 		}
-		workers = append(workers, &publisher{Session: s, topic: *topic, tokens: tokens})
-	}
-	return &role{do: func(c Command) Report { return runLoop(workers, c.For) }, close: stop}, nil
+		return &publisher{Session: s, topic: *topic, tokens: tokens}, nil
+	}}
+	return &role{do: l.run, close: func() { counts.Close(); <-done }}, nil
 }
 
 // followCount returns one token for each event that the sink has counted.
