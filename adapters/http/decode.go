@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/anybridge/anybridge/core"
 )
@@ -328,49 +327,10 @@ func (u unknownFields) err(known ...string) error {
 			b.WriteByte(',')
 		}
 		b.WriteString(" " + quote(name))
-		if near := nearest(name, known); near != "" {
+		if near := core.Nearest(name, known); near != "" {
 			b.WriteString(" (did you mean " + strconv.Quote(near) + "?)")
 		}
 	}
 	b.WriteString("; the fields are " + strings.Join(known, ", "))
 	return wrong(b.String())
-}
-
-// nearest returns the known name that name was probably meant to be, or nothing.
-func nearest(name string, known []string) string {
-	best, bestDistance := "", 3
-	if len(name) <= 4 {
-		bestDistance = 2
-	}
-	if len(name) > 64 || !utf8.ValidString(name) {
-		return ""
-	}
-	for _, k := range known {
-		if d := editDistance(strings.ToLower(name), k); d < bestDistance {
-			best, bestDistance = k, d
-		}
-	}
-	return best
-}
-
-// editDistance counts the insertions, deletions and replacements between a and b
-// (Levenshtein).
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j+1]+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
 }

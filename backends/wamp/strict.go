@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/anybridge/anybridge/core"
 )
 
 // decodeStrict decodes JSON into the struct that v points to. Keys that it does not
@@ -93,38 +95,10 @@ func join(path, key string) string {
 }
 
 func unknownKey(path, key string, known []string) error {
-	best, distance := "", len(key)/2+1
-	for _, k := range known {
-		if d := editDistance(key, k); d < distance {
-			best, distance = k, d
-		}
-	}
-	if best != "" {
-		return fmt.Errorf("%s: unknown key; did you mean %q?", path, best)
+	if near := core.Nearest(key, known); near != "" {
+		return fmt.Errorf("%s: unknown key; did you mean %q?", path, near)
 	}
 	return fmt.Errorf("%s: unknown key; known are %s", path, strings.Join(known, ", "))
-}
-
-// editDistance is how many characters must be changed, added or removed to make b
-// of a.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // describe names a JSON type as users know it.

@@ -51,7 +51,7 @@ func (d *decoder) backend(e entry) Backend {
 	default:
 		d.add(e.value, "backend %s needs a kind (%s), or the path of a plugin", e.key, strings.Join(d.kinds(), ", "))
 		if near := d.misspelt(e.value); near != nil {
-			d.src.add(near.line, near.column, "unknown key %q in backend %s: did you mean %s?", near.key, e.key, nearest(near.key, []string{"kind", "plugin"}))
+			d.src.add(near.line, near.column, "unknown key %q in backend %s: did you mean %s?", near.key, e.key, core.Nearest(near.key, []string{"kind", "plugin"}))
 		}
 	}
 	return b
@@ -59,7 +59,7 @@ func (d *decoder) backend(e entry) Backend {
 
 func (d *decoder) misspelt(n *node) *entry {
 	for i, e := range n.entries {
-		if nearest(e.key, []string{"kind", "plugin"}) != "" {
+		if core.Nearest(e.key, []string{"kind", "plugin"}) != "" {
 			return &n.entries[i]
 		}
 	}
@@ -79,7 +79,7 @@ func (d *decoder) builtin(e entry, b *Backend) {
 	kind, known := d.o.Kinds[v.text]
 	if !known {
 		hint := "known are " + strings.Join(d.kinds(), ", ")
-		if near := nearest(v.text, d.kinds()); near != "" {
+		if near := core.Nearest(v.text, d.kinds()); near != "" {
 			hint = "did you mean " + near + "?"
 		}
 		d.add(v, "unknown kind %q: %s (a backend of your own is a plugin)", v.text, hint)
@@ -209,7 +209,7 @@ func (d *decoder) defaultBackend(s section, backends []Backend) string {
 	if v := s.text("default_backend"); v != nil {
 		if len(names) > 0 && !slices.Contains(names, v.text) {
 			hint := "backends are " + strings.Join(names, ", ")
-			if near := nearest(v.text, names); near != "" {
+			if near := core.Nearest(v.text, names); near != "" {
 				hint = "did you mean " + near + "?"
 			}
 			d.add(v, "default_backend: there is no backend named %q: %s", v.text, hint)

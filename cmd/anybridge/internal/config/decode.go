@@ -57,7 +57,7 @@ func (d *decoder) section(n *node, name string, known ...string) section {
 			continue
 		}
 		hint := "known are " + strings.Join(known, ", ")
-		if near := nearest(e.key, known); near != "" {
+		if near := core.Nearest(e.key, known); near != "" {
 			hint = "did you mean " + near + "?"
 		}
 		d.src.add(e.line, e.column, "unknown key %q in %s: %s", e.key, name, hint)

@@ -7,6 +7,8 @@ import (
 	"unicode"
 
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/anybridge/anybridge/core"
 )
 
 // masked is what an excerpt shows instead of a secret, whatever its length.
@@ -74,7 +76,7 @@ func secretKey(key string) bool {
 	key = strings.ToLower(strings.ReplaceAll(key, "-", "_"))
 	words := []string{"token", "secret", "password", "passwd", "passphrase", "ticket", "private", "credential", "api_key", "apikey"}
 	return slices.ContainsFunc(words, func(w string) bool {
-		return strings.Contains(key, w) || len(key) >= 4 && len(key) < 24 && distance(key, w) <= 2
+		return strings.Contains(key, w) || len(key) >= 4 && len(key) < 24 && core.EditDistance(key, w) <= 2
 	})
 }
 

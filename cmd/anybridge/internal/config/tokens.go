@@ -124,7 +124,7 @@ func (d *decoder) scope(item *node, c *Config) bool {
 		return true // reported where it is named
 	}
 	hint := "backends are " + strings.Join(names, ", ")
-	if near := nearest(a.Backend, names); near != "" {
+	if near := core.Nearest(a.Backend, names); near != "" {
 		hint = "did you mean " + near + "?"
 	}
 	d.add(item, "scope %q: there is no backend named %q: %s", item.text, a.Backend, hint)
