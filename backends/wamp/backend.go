@@ -48,9 +48,6 @@ type running struct {
 	closed  bool
 }
 
-// kind is what the backend is called in configurations.
-const kind = "wamp"
-
 // openPatience is how long Open waits for the first attempt to join.
 const openPatience = 5 * time.Second
 
@@ -145,7 +142,7 @@ func (r *running) reconfigure(cfg *Config) error {
 
 func (r *running) info() core.Info {
 	info := core.Info{
-		Kind: kind,
+		Kind: "wamp",
 		Can: core.Capabilities{
 			Publish:   true,
 			Subscribe: []core.Match{core.Exact, core.Prefix, core.Wildcard},

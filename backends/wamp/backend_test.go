@@ -235,7 +235,7 @@ func TestNexusClient(t *testing.T) {
 	for name, s := range map[string]serialize.Serialization{"json": client.JSON, "msgpack": client.MSGPACK, "cbor": client.CBOR} {
 		t.Run(name, func(t *testing.T) {
 			c, err := client.ConnectNet(within(t), info.Listen[0], client.Config{
-				Realm: "realm1", Serialization: s, Logger: slog.NewLogLogger(slog.DiscardHandler, 0),
+				Realm: "realm1", Serialization: s, Logger: slog.NewLogLogger(slog.DiscardHandler, 0), ResponseTimeout: patience,
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -332,7 +332,9 @@ func TestBurst(t *testing.T) {
 	}
 	b, info := run(t, inside)
 	events := subscribe(t, b, exact("com.burst"))
-	c, err := client.ConnectNet(within(t), info.Listen[0], client.Config{Realm: "realm1", Logger: slog.NewLogLogger(slog.DiscardHandler, 0)})
+	c, err := client.ConnectNet(within(t), info.Listen[0], client.Config{
+		Realm: "realm1", Logger: slog.NewLogLogger(slog.DiscardHandler, 0), ResponseTimeout: patience,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

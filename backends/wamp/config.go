@@ -20,8 +20,6 @@ import (
 // Config is the backend's section of the configuration. Either Router or URL is
 // set.
 type Config struct {
-	// Kind is "wamp", if the host has left it in.
-	Kind string `json:"kind"`
 	// Router runs a router in this process.
 	Router *router.Config `json:"router"`
 	// URL is where somebody else's router is; see session.Dialer.
@@ -93,9 +91,6 @@ func parseConfig(raw json.RawMessage) (*Config, error) {
 // complete fills in defaults and returns every mistake.
 func (c *Config) complete() (errs []error) {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if c.Kind != "" && c.Kind != kind {
-		bad("kind: %q is not %q", c.Kind, kind)
-	}
 	switch {
 	case c.Router != nil && c.URL != "":
 		bad("router and url exclude each other: either run a router, or join somebody else's")

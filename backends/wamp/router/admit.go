@@ -61,6 +61,10 @@ func (s *session) admitPublish(m *wamp.Publish) verdict {
 	case !s.may(core.VerbPublish, exact):
 		v = s.denied(m, m.Request, core.VerbPublish, m.Topic)
 	default:
+		if len(m.Arguments) == 0 && len(m.ArgumentsKw) == 0 {
+			// So that an event without arguments, too, is encoded once for everybody.
+			m.Arguments = wire.Opaque(wire.NewPayload(wire.JSON, nil, nil))
+		}
 		return verdict{message: m}
 	}
 	if !flag(m.Options, wamp.OptAcknowledge) {

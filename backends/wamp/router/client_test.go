@@ -5,11 +5,13 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/url"
+	"os"
 	"reflect"
 	"strings"
 	"sync"
@@ -106,6 +108,7 @@ type peer struct {
 	next wamp.ID
 
 	writing sync.Mutex
+	waits   time.Duration // for a message; patience if 0
 }
 
 func dial(t testing.TB, r *Router, tr transport) *peer {
@@ -224,7 +227,7 @@ func (p *peer) read() (wamp.Message, error) {
 }
 
 func (p *peer) readFrame() ([]byte, error) {
-	if err := p.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+	if err := p.conn.SetReadDeadline(time.Now().Add(max(p.waits, patience))); err != nil {
 		return nil, err
 	}
 	if p.ws != nil {
@@ -266,7 +269,7 @@ func (p *peer) ended() (last wamp.Message) {
 	for {
 		m, err := p.read()
 		if err != nil {
-			if ne, ok := err.(net.Error); ok && ne.Timeout() {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
 				p.t.Fatal("the connection did not end")
 			}
 			return last

@@ -102,7 +102,8 @@ type Limits struct {
 	// MaxSessions is the most connections at a time; 10,000 by default.
 	MaxSessions int `json:"max_sessions,omitempty"`
 	// RetainedEvents and RetainedBytes bound the retained events of each realm:
-	// 10,000 and 64 MiB by default. The oldest ones go first.
+	// 10,000 (at most half of QueueMessages) and 64 MiB by default. The oldest ones go
+	// first.
 	RetainedEvents int `json:"retained_events,omitempty"`
 	RetainedBytes  int `json:"retained_bytes,omitempty"`
 	// CallsInFlight is how many calls a session may have waiting; 4,096 by default.
@@ -153,7 +154,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.QueueMessages, 16384)
 	def(&l.QueueBytes, max(32<<20, 2*l.MaxMessage))
 	def(&l.MaxSessions, 10000)
-	def(&l.RetainedEvents, 10000)
+	def(&l.RetainedEvents, min(10000, l.QueueMessages/2))
 	def(&l.RetainedBytes, 64<<20)
 	def(&l.CallsInFlight, 4096)
 	def(&l.MaxHeld, 10000)
@@ -185,6 +186,9 @@ func (l Limits) check() (errs []error) {
 		if f.v < f.min {
 			errs = append(errs, fmt.Errorf("limits.%s: %d is too small, want at least %d", f.key, f.v, f.min))
 		}
+	}
+	if l.RetainedEvents > l.QueueMessages {
+		errs = append(errs, fmt.Errorf("limits.retained_events: %d do not fit into queue_messages, %d, of a subscriber that gets all of them", l.RetainedEvents, l.QueueMessages))
 	}
 	if l.MaxMessage > maxMessage {
 		errs = append(errs, fmt.Errorf("limits.max_message: %d is too big, want at most %d", l.MaxMessage, maxMessage))

@@ -26,7 +26,7 @@ type counters struct {
 // slow_subscribers_disconnected counts sessions that did not take what was sent to
 // them; messages_undeliverable counts messages that could not be put into a
 // recipient's serialisation or were longer than it accepts. events_dropped stays 0:
-// it counts events that were lost any other way.
+// it counts what nexus says it has dropped.
 func (r *Router) Counters() map[string]int64 {
 	c := &r.counters
 	var sessions, retained, retainedBytes int64

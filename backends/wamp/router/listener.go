@@ -1,6 +1,7 @@
 package router
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -25,7 +26,8 @@ func (l *listener) close() {
 
 // listen opens the port and accepts connections.
 func (r *Router) listen(address string) (*listener, error) {
-	nl, err := net.Listen("tcp", address)
+	var config net.ListenConfig
+	nl, err := config.Listen(context.Background(), "tcp", address)
 	if err != nil {
 		return nil, core.Errorf(core.InvalidArgument, "listen: %w", err)
 	}
@@ -74,25 +76,31 @@ func (r *Router) admitConnection(c net.Conn) {
 	}
 }
 
-// serve runs a connection from its first byte to its last.
+// serve runs a connection from its first byte to its last. The session gets a
+// goroutine of its own, whose stack has not grown in a handshake.
 func (r *Router) serve(s *socket) {
-	defer func() {
-		_ = s.tcp.Close()
-		r.mu.Lock()
-		delete(r.sockets, s)
-		r.mu.Unlock()
-		r.connections.Add(-1)
-	}()
 	if c, ok := s.tcp.(*net.TCPConn); ok {
 		_ = c.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 6})
 	}
-	st := r.settings.Load()
-	session, err := r.handshake(s, st)
+	session, err := r.handshake(s, r.settings.Load())
 	if err != nil {
 		r.log.Debug("transport handshake failed", slog.String("peer", s.RemoteAddr().String()), slog.Any("error", err))
+		r.forget(s)
 		return
 	}
-	session.serve()
+	r.tasks.Go(func() {
+		session.serve()
+		r.forget(s)
+	})
+}
+
+// forget closes a connection for good.
+func (r *Router) forget(s *socket) {
+	_ = s.tcp.Close()
+	r.mu.Lock()
+	delete(r.sockets, s)
+	r.mu.Unlock()
+	r.connections.Add(-1)
 }
 
 // handshake finds out which transport a client speaks by its first byte, and agrees

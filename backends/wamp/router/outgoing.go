@@ -150,7 +150,9 @@ func (s *session) trimInvocation(m *wamp.Invocation) {
 // begin opens the session: nexus has accepted it.
 func (s *session) begin(m *wamp.Welcome) {
 	sanitiseWelcome(m)
-	s.welcome = m
+	if s.link == nil {
+		s.welcome = m
+	}
 	s.sid.Store(uint64(m.ID))
 	s.router.counters.sessionsOpened.Add(1)
 	s.router.log.Debug("session opened", s.attrs(slog.String("method", s.offer.method))...)

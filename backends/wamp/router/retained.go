@@ -184,8 +184,8 @@ func (s *session) subscribeRetained(m *wamp.Subscribe) bool {
 	return ok
 }
 
-// deliverRetained queues the retained events for a new subscription. The mailbox's
-// mu is held.
+// deliverRetained queues the retained events for a new subscription. Their payloads
+// do not count, since the store holds them anyway. The mailbox's mu is held.
 func (s *session) deliverRetained(sub wamp.ID, p core.Pattern) {
 	who, sid := s.who.Load(), wamp.ID(s.sid.Load())
 	if who == nil {
@@ -204,7 +204,7 @@ func (s *session) deliverRetained(sub wamp.ID, p core.Pattern) {
 				details[k] = v
 			}
 		}
-		it := item{payload: e.payload, sub: sub, pub: e.publication, details: details, retain: true, size: int32(e.size)}
+		it := item{payload: e.payload, sub: sub, pub: e.publication, details: details, retain: true, size: messageOverhead}
 		if e.payload == nil || s.link == nil {
 			it.msg, it.payload = it.event(), nil
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,8 @@ type Router struct {
 	gate     gate
 	secret   []byte            // for inventing what unknown authids are asked
 	nobody   ed25519.PublicKey // a key that nobody has
+
+	warnings atomic.Int64 // logged since the last look of the watch
 
 	connections atomic.Int64
 	tasks       sync.WaitGroup // every goroutine but the listener's
@@ -67,7 +70,7 @@ func New(cfg Config, log *slog.Logger) (*Router, error) {
 		r.realms[name] = re
 		configs = append(configs, re.config())
 	}
-	if r.nexus, err = nexus.NewRouter(&nexus.Config{RealmConfigs: configs}, nexusLog{log}); err != nil {
+	if r.nexus, err = nexus.NewRouter(&nexus.Config{RealmConfigs: configs}, nexusLog{log, &r.counters.eventsDropped}); err != nil {
 		return nil, fmt.Errorf("make router: %w", err)
 	}
 	go r.watch()
@@ -212,6 +215,7 @@ func (r *Router) watch() {
 		case <-r.stopWatch:
 			return
 		case now := <-ticker.C:
+			r.warnings.Store(0)
 			for _, re := range r.realmList() {
 				re.watch()
 				for _, s := range re.list() {
@@ -223,8 +227,12 @@ func (r *Router) watch() {
 }
 
 // nexusLog passes nexus' log lines on at debug level: they are prose, and what
-// matters in them is logged where it happens.
-type nexusLog struct{ log *slog.Logger }
+// matters in them is logged where it happens. The one thing that only nexus can tell
+// is that it has dropped a message, which must not happen.
+type nexusLog struct {
+	log     *slog.Logger
+	dropped *atomic.Int64
+}
 
 func (l nexusLog) enabled() bool { return l.log.Enabled(context.Background(), slog.LevelDebug) }
 
@@ -242,6 +250,10 @@ func (l nexusLog) Println(v ...any) {
 }
 
 func (l nexusLog) Printf(format string, v ...any) {
+	if strings.HasPrefix(format, "!!! Dropped") {
+		l.dropped.Add(1)
+		l.log.Error("message dropped", slog.String("line", fmt.Sprintf(format, v...)))
+	}
 	if l.enabled() {
 		l.log.Debug("nexus", slog.String("line", fmt.Sprintf(format, v...)))
 	}

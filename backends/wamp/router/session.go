@@ -19,6 +19,10 @@ import (
 // for the peer to close it.
 const linger = 500 * time.Millisecond
 
+// maxWarnings is how many warnings that a client can cause at will are logged in each
+// interval of the watch; all are counted.
+const maxWarnings = 10
+
 // cause says why a session failed.
 type cause uint8
 
@@ -274,8 +278,15 @@ func (s *session) checkOverflow() {
 // "Protocol Violations").
 func (s *session) violate(why string) {
 	s.router.counters.violations.Add(1)
-	s.router.log.Warn("protocol violation", s.attrs(slog.String("reason", why))...)
+	s.warn("protocol violation", slog.String("reason", why))
 	s.finish(&wamp.Abort{Details: wamp.Dict{wamp.OptMessage: why}, Reason: wamp.ErrProtocolViolation})
+}
+
+// warn logs what a client can cause as often as it likes.
+func (s *session) warn(event string, attrs ...any) {
+	if s.router.warnings.Add(1) <= maxWarnings {
+		s.router.log.Warn(event, s.attrs(attrs...)...)
+	}
 }
 
 // attrs are what log lines about the session have.
@@ -361,6 +372,8 @@ func (s *session) open() bool {
 	}
 	s.router.tasks.Go(func() { s.attach(details) })
 	hello.Details = s.client.details
+	// Nobody needs them here any more, and there may be many sessions.
+	s.client.details, s.client.methods, s.client.extra = nil, nil, nil
 	return s.forward(hello)
 }
 

@@ -3,6 +3,7 @@ package router
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -70,6 +71,8 @@ func TestTrapSharedDetailsMap(t *testing.T) {
 // options in a YIELD do as well.
 func TestTrapPassthruOfWrongType(t *testing.T) {
 	r := start(t, Config{})
+	callee := join(t, r, wsJSON)
+	callee.register("com.proc", nil)
 	for name, text := range map[string]string{
 		"PUBLISH": `[16,1,{"ppt_scheme":"wamp","ppt_serializer":1,"acknowledge":true},"com.topic",["x"]]`,
 		"CALL":    `[48,1,{"ppt_scheme":"wamp","ppt_serializer":1},"com.proc",["x"]]`,
@@ -78,9 +81,6 @@ func TestTrapPassthruOfWrongType(t *testing.T) {
 	} {
 		for _, tr := range transports() {
 			t.Run(name+" "+tr.String(), func(t *testing.T) {
-				callee := join(t, r, tr)
-				callee.register("com.proc", nil)
-				defer callee.close()
 				p := dial(t, r, tr)
 				h := hello("realm1", nil)
 				for _, role := range h.Details["roles"].(wamp.Dict) {
@@ -95,7 +95,6 @@ func TestTrapPassthruOfWrongType(t *testing.T) {
 				p.text("%s", text)
 				p.aborted(wamp.ErrProtocolViolation, name)
 				callee.sync()
-				callee.send(&wamp.Unregister{Request: callee.request(), Registration: 1})
 			})
 		}
 	}
@@ -133,33 +132,41 @@ func TestTrapUndecodableMessage(t *testing.T) {
 
 // nexus drops what does not fit into queues of 64.
 func TestTrapBurst(t *testing.T) {
-	const events, subscribers = 50_000, 5
-	r := start(t, Config{})
+	burst(t, start(t, Config{}), 50_000, 5, "")
+}
+
+// A publisher that is faster than the network is held back: its events would not fit
+// into anybody's queue.
+func TestTrapBurstBeyondQueues(t *testing.T) {
+	burst(t, start(t, Config{Limits: Limits{QueueMessages: 2048}}), 10_000, 3, strings.Repeat("x", 8<<10))
+}
+
+// burst publishes events as fast as it can; all subscribers must get all of them.
+func burst(t *testing.T, r *Router, events, subscribers int, fill string) {
+	t.Helper()
 	var wg sync.WaitGroup
 	for i := range subscribers {
-		p := join(t, r, transports()[i])
+		p := join(t, r, []transport{wsJSON, rsJSON}[i%2])
 		p.subscribe("com.burst", nil)
 		wg.Go(func() {
 			for n := range events {
-				m, err := p.read()
+				b, err := p.readFrame()
 				if err != nil {
 					t.Errorf("subscriber %d after %d events: %v", i, n, err)
 					return
 				}
-				if got := values(m); len(got) != 1 || got[0] != float64(n) {
-					t.Errorf("subscriber %d: event %v, want %d", i, got, n)
+				if !bytes.Contains(b[:min(len(b), 200)], fmt.Appendf(nil, "[%d,", n)) {
+					t.Errorf("subscriber %d: event %.200s, want %d", i, b, n)
 					return
 				}
 			}
 		})
 	}
 	pub := attach(t, r)
-	bg := context.Background()
 	for n := range events {
-		p := wire.NewPayload(wire.JSON, fmt.Appendf(nil, "[%d]", n), nil)
-		if err := pub.Send(bg, &wamp.Publish{Request: wamp.ID(n + 1), Topic: "com.burst", Arguments: wire.Opaque(p)}); err != nil {
-			t.Fatal(err)
-		}
+		args := append(fmt.Appendf(make([]byte, 0, len(fill)+16), "[%d,\"", n), fill...)
+		p := wire.NewPayload(wire.JSON, append(args, `"]`...), nil)
+		send(t, pub, &wamp.Publish{Request: wamp.ID(n + 1), Topic: "com.burst", Arguments: wire.Opaque(p)})
 	}
 	wg.Wait()
 	if n := r.Counters()["slow_subscribers_disconnected"]; n != 0 {
@@ -289,7 +296,7 @@ func TestTrapCallsInFlightAtClose(t *testing.T) {
 	if _, ok := receive(t, local).(*wamp.Goodbye); !ok {
 		t.Error("the local caller got no GOODBYE")
 	}
-	if _, err := local.Receive(context.Background()); err != io.EOF {
+	if _, err := local.Receive(context.Background()); !errors.Is(err, io.EOF) {
 		t.Errorf("after the end: %v", err)
 	}
 	if err := <-closed; err != nil {
@@ -379,27 +386,33 @@ func TestTrapCloseUnderTraffic(t *testing.T) {
 	}
 }
 
-// A call with a timeout leaves nothing behind that could reach a closed realm.
+// A call with a timeout leaves nothing behind that could reach a closed realm: nexus
+// starts a timer for each part of a progressive call and stops the last one only.
 func TestTrapCallTimerOutlivesRealm(t *testing.T) {
 	r := start(t, Config{Realms: []Realm{"realm1", "realm2"}})
-	callee, caller := join(t, r, wsJSON), join(t, r, wsJSON)
+	callee, caller := dial(t, r, wsJSON), join(t, r, wsJSON)
+	callee.enter(&wamp.Hello{Realm: "realm1", Details: wamp.Dict{"roles": wamp.Dict{"callee": wamp.Dict{"features": wamp.Dict{
+		"progressive_call_invocations": true, "call_canceling": true,
+	}}}}})
 	callee.register("com.never", nil)
-	for range 20 {
-		caller.call("com.never", wamp.Dict{"timeout": 200})
-		expect[*wamp.Invocation](callee)
+	for range 5 {
+		id := caller.request()
+		for range 4 {
+			caller.send(&wamp.Call{Request: id, Procedure: "com.never", Options: wamp.Dict{"timeout": 1000, "progress": true}})
+			expect[*wamp.Invocation](callee)
+		}
 	}
 	go func() { _ = caller.ended(); caller.close() }()
 	go func() { _ = callee.ended(); callee.close() }()
 	if err := r.Reconfigure(Config{Listen: "127.0.0.1:0", Realms: []Realm{"realm2"}}); err != nil {
 		t.Fatal(err)
 	}
-	// Past the timeouts: a timer of nexus' would have panicked by now.
-	other := dial(t, r, wsJSON)
+	other, sub := dial(t, r, wsJSON), dial(t, r, wsJSON)
 	other.enter(hello("realm2", nil))
-	sub := dial(t, r, wsJSON)
 	sub.enter(hello("realm2", nil))
 	sub.register("com.never", nil)
-	other.call("com.never", wamp.Dict{"timeout": 400})
+	// When this one has timed out, a timer of nexus' would have panicked.
+	other.call("com.never", wamp.Dict{"timeout": 1500})
 	other.failed(wamp.ErrTimeout)
 }
 

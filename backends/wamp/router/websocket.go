@@ -150,10 +150,10 @@ func (w *webSocket) read() ([]byte, error) {
 	defer w.pools.reads.Put(scratch)
 	n, err := io.ReadFull(r, scratch[:])
 	var msg []byte
-	switch err {
-	case io.EOF, io.ErrUnexpectedEOF:
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		msg = bytes.Clone(scratch[:n])
-	case nil:
+	case err == nil:
 		var b bytes.Buffer
 		b.Grow(4 * len(scratch))
 		b.Write(scratch[:])

@@ -175,8 +175,7 @@ func (s *session) undeliverable(msg wamp.Message, err error) wamp.Message {
 		uri, why = wamp.ErrInvalidArgument, "the payload cannot be expressed as "+s.link.serialization().String()+": "+err.Error()
 	}
 	s.router.counters.undeliverable.Add(1)
-	s.router.log.Warn("message undeliverable", slog.String("message", msg.MessageType().String()),
-		slog.Uint64("session", s.sid.Load()), slog.String("reason", why))
+	s.warn("message undeliverable", slog.String("message", msg.MessageType().String()), slog.String("reason", why))
 	switch m := msg.(type) {
 	case *wamp.Result:
 		if flag(m.Details, wamp.OptProgress) {

@@ -261,9 +261,10 @@ func (c *conn) handle(msg wamp.Message) error {
 	case *wamp.Unregistered:
 		c.answered(m.Request, m)
 	case *wamp.Goodbye:
-		if m.Reason != wamp.CloseGoodbyeAndOut {
-			c.note(&wamp.Goodbye{Reason: wamp.CloseGoodbyeAndOut, Details: wamp.Dict{}})
+		if m.Reason == wamp.CloseGoodbyeAndOut {
+			return core.Errorf(core.Unavailable, "the session has left the realm")
 		}
+		c.note(&wamp.Goodbye{Reason: wamp.CloseGoodbyeAndOut, Details: wamp.Dict{}})
 		return core.Errorf(core.Unavailable, "the router ended the session: %s", m.Reason)
 	case *wamp.Abort:
 		text, _ := wamp.AsString(m.Details["message"])

@@ -72,6 +72,9 @@ type Session struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 
+	restoring     context.Context //nolint:containedctx // ends with ctx, or earlier: Close restores nothing
+	stopRestoring context.CancelFunc
+
 	current atomic.Pointer[conn] // nil while disconnected; set with mu held
 	closed  atomic.Bool          // no more requests; set with mu held
 	tried   chan struct{}        // closed after the first attempt
@@ -100,6 +103,7 @@ func New(o Options) *Session {
 		reserved: map[bindingKey]struct{}{},
 		missing:  map[bindingKey]error{},
 	}
+	s.restoring, s.stopRestoring = context.WithCancel(ctx)
 	s.wg.Go(s.supervise)
 	return s
 }
@@ -242,7 +246,7 @@ func (s *Session) live(c *conn, moves int) {
 	s.mu.Unlock()
 	s.first()
 	s.log.Info("joined realm", slog.Uint64("session", uint64(c.id)), slog.Bool("again", again))
-	ctx, cancel := context.WithCancel(s.ctx)
+	ctx, cancel := context.WithCancel(s.restoring)
 	var restoring sync.WaitGroup
 	restoring.Go(func() { s.restore(ctx, c, todo) })
 	select {
@@ -330,6 +334,7 @@ func (s *Session) Close(ctx context.Context) error {
 	}
 	all := s.boundLocked()
 	s.mu.Unlock()
+	s.stopRestoring()
 	if c := s.current.Load(); c != nil {
 		s.drain(ctx, c, all)
 	}
