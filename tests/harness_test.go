@@ -63,6 +63,7 @@ const theToken = "the-token-of-the-tests"
 type setup struct {
 	wampListen string            // "127.0.0.1:0" if empty
 	tokens     map[string]string // more tokens, by name, with every right
+	wamp       string            // the whole WAMP backend, when it is on somebody else's router
 }
 
 // config is the configuration file.
@@ -78,6 +79,10 @@ func (s setup) config(dataDir string) string {
 		fmt.Fprintf(&b, "  %s: {token: %s, allow: [\"*\"]}\n", name, s.tokens[name])
 	}
 	fmt.Fprintf(&b, "callbacks:\n  allow: [127.0.0.0/8]\n")
+	if s.wamp != "" {
+		fmt.Fprintf(&b, "backends:\n  wamp: %s\n", s.wamp)
+		return b.String()
+	}
 	fmt.Fprintf(&b, "backends:\n  wamp: {kind: wamp, router: {listen: \"%s\", path: /ws, realms: [realm1]}}\n", listen)
 	return b.String()
 }
@@ -142,7 +147,9 @@ func startBridge(t testing.TB, s setup) *bridge {
 	}
 	b.rest = rest{url: b.URL, token: theToken}
 	b.waitReady(t)
-	b.findRouter(t)
+	if s.wamp == "" {
+		b.findRouter(t)
+	}
 	return b
 }
 

@@ -469,8 +469,10 @@ func TestReconfigure(t *testing.T) {
 	if _, err := b.Open(within(t), json.RawMessage(moved)); err != nil {
 		t.Fatal(err)
 	}
-	_, err := peer.Call(within(t), &core.Call{Procedure: address("com.echo")})
-	wantCode(t, err, core.NoSuchProcedure)
+	eventually(t, "the procedure has left the first realm", func() bool {
+		_, err := peer.Call(within(t), &core.Call{Procedure: address("com.echo")})
+		return core.CodeOf(err) == core.NoSuchProcedure
+	})
 	eventually(t, "the backend works in the other realm", func() bool {
 		_, err := b.Call(within(t), &core.Call{Procedure: address("com.echo")})
 		return err == nil && status(t, b).Reason == ""

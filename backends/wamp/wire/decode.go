@@ -14,8 +14,9 @@ import (
 // Every element is checked for its type (WAMP specification, "Messages"): IDs are
 // integers from 1 to 2^53, URIs and other texts strings, options and details maps,
 // args a list or null, kwargs a map or null. Null stands for absent, as AutobahnJS
-// sends it. A float without a fraction is accepted for an ID, since JavaScript and
-// Lua have one type for both. URIs are not checked beyond being strings.
+// sends it; the Extra of AUTHENTICATE may be null too, as nexus' client sends it. A
+// float without a fraction is accepted for an ID, since JavaScript and Lua have one
+// type for both. URIs are not checked beyond being strings.
 //
 // A message must have the elements its type wants and none after them ("No
 // Polymorphism"), with the exceptions of the advanced profile: a dictionary at the
@@ -99,7 +100,7 @@ func (d *decoder) message() wamp.Message {
 	case wamp.CHALLENGE:
 		return &wamp.Challenge{AuthMethod: d.text("AuthMethod"), Extra: d.dict("Extra")}
 	case wamp.AUTHENTICATE:
-		return &wamp.Authenticate{Signature: d.text("Signature"), Extra: d.dict("Extra")}
+		return &wamp.Authenticate{Signature: d.text("Signature"), Extra: d.extra()}
 	case wamp.GOODBYE:
 		return &wamp.Goodbye{Details: d.dict("Details"), Reason: d.uri("Reason")}
 
@@ -401,10 +402,42 @@ func (d *decoder) dict(field string) wamp.Dict {
 	return wamp.Dict{}
 }
 
+// extra reads the last element of AUTHENTICATE. Null is taken for an empty map: some
+// clients send it when they have nothing to add.
+func (d *decoder) extra() wamp.Dict {
+	const field = "Extra"
+	if !d.more(field) {
+		if d.err == nil {
+			d.failf(d.i, "missing")
+		}
+		return wamp.Dict{}
+	}
+	switch have := d.parser.kind(d.i); have {
+	case kindNull:
+		end, err := d.value(d.i, 0)
+		if err != nil {
+			d.fault(err)
+		}
+		d.i = end
+	case kindMap:
+		if m := d.mapHere(); m != nil {
+			return m
+		}
+	default:
+		d.failf(d.i, "want %v, have %v", kindMap, have)
+	}
+	return wamp.Dict{}
+}
+
 func (d *decoder) dictOrNil(field string) wamp.Dict {
 	if !d.want(field, kindMap) {
 		return nil
 	}
+	return d.mapHere()
+}
+
+// mapHere reads the map at the current place, nil if it is empty.
+func (d *decoder) mapHere() wamp.Dict {
 	if d.emptyMap() {
 		return nil
 	}

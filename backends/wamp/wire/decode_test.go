@@ -87,6 +87,24 @@ var messages = []struct {
 	}},
 }
 
+func TestNullExtraIsEmpty(t *testing.T) {
+	for _, tt := range []struct {
+		s     wire.Serialization
+		frame string
+	}{{wire.JSON, `[5, "sig", null]`}, {wire.MsgPack, "\x93\x05\xa3sig\xc0"}, {wire.CBOR, "\x83\x05\x63sig\xf6"}} {
+		msg, err := wire.Decode(tt.s, []byte(tt.frame), wire.Limits{})
+		m, ok := msg.(*wamp.Authenticate)
+		if err != nil || !ok || m.Signature != "sig" || m.Extra == nil || len(m.Extra) != 0 {
+			t.Errorf("%v: got %+v, %v", tt.s, msg, err)
+		}
+	}
+	for _, frame := range []string{`[5,"sig"]`, `[5,"sig",1]`, `[5,"sig",nul]`, `[5,"sig",null,1]`} {
+		if msg, err := wire.Decode(wire.JSON, []byte(frame), wire.Limits{}); err == nil {
+			t.Errorf("%s: got %+v", frame, msg)
+		}
+	}
+}
+
 func TestMessages(t *testing.T) {
 	for _, row := range messages {
 		for _, s := range serializations {
