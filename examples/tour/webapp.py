@@ -29,5 +29,6 @@ class App(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    print(f"web app ready on http://127.0.0.1:{PORT}", flush=True)
-    ThreadingHTTPServer(("127.0.0.1", PORT), App).serve_forever()
+    server = ThreadingHTTPServer(("127.0.0.1", PORT), App)
+    print(f"web app ready on http://127.0.0.1:{server.server_port}", flush=True)
+    server.serve_forever()
