@@ -25,7 +25,8 @@ run: build ## build, then run the bridge on its defaults
 	@exec $(BIN)/anybridge serve
 
 .PHONY: tour
-tour: setup ## start the README's WAMP component and web app, beside "make run"
+tour: ## start the README's WAMP component and web app, beside "make run"
+	@scripts/setup python
 	@trap 'kill 0' EXIT; $(PYTHON) examples/tour/webapp.py & .venv/bin/python examples/tour/component.py
 
 .PHONY: setup

@@ -40,7 +40,7 @@ func (s *Session) Call(ctx context.Context, call *core.Call) (*core.Result, erro
 		call:    true,
 	})
 	if err != nil {
-		return nil, err
+		return nil, naming(call.Procedure.Name, err)
 	}
 	m, ok := msg.(*wamp.Result)
 	if !ok {
@@ -51,6 +51,18 @@ func (s *Session) Call(ctx context.Context, call *core.Call) (*core.Result, erro
 		return nil, core.Errorf(core.Internal, "read result: %w", err)
 	}
 	return result, nil
+}
+
+// naming puts the procedure's name into the bare NoSuchProcedure of a router. One
+// that a callee raised, with a text of its own, stays as it is.
+func naming(procedure string, err error) error {
+	e := core.AsError(err)
+	if e.Code != core.NoSuchProcedure || len(e.Args) > 0 {
+		return err
+	}
+	named := *e
+	named.Message = "nobody has registered the procedure " + procedure
+	return &named
 }
 
 // callOptions holds what is left until the deadline, in milliseconds, rounded up.
