@@ -414,7 +414,7 @@ func (d *decoder) extra() wamp.Dict {
 	}
 	switch have := d.parser.kind(d.i); have {
 	case kindNull:
-		end, err := d.value(d.i, 0)
+		end, err := d.value(d.i)
 		if err != nil {
 			d.fault(err)
 		}
@@ -452,7 +452,7 @@ func (d *decoder) mapHere() wamp.Dict {
 
 func (d *decoder) build(b *builder) int {
 	p := parser{s: d.s, b: d.b, max: d.max, out: b}
-	end, err := p.value(d.i, 0)
+	end, err := p.value(d.i)
 	if err != nil {
 		d.fault(err)
 	}
@@ -503,7 +503,7 @@ func (d *decoder) span(field string, want kind) []byte {
 		d.failf(from, "want %v, have %v", want, have)
 		return nil
 	}
-	end, err := d.value(from, 0)
+	end, err := d.value(from)
 	if err != nil {
 		d.fault(err)
 		return nil

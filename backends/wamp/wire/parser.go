@@ -22,21 +22,21 @@ type parser struct {
 	decoded []byte // a byte string decoded from base64
 }
 
-func (p *parser) value(i, depth int) (int, error) {
+func (p *parser) value(i int) (int, error) {
 	switch p.s {
 	case JSON:
-		return p.json(i, depth)
+		return p.json(i, 0)
 	case MsgPack:
-		return p.msgpack(i, depth)
+		return p.msgpack(i, 0)
 	case CBOR:
-		return p.cbor(i, depth)
+		return p.cbor(i, 0)
 	}
 	return i, p.fail(i, "unknown serialization")
 }
 
 // all parses a value that must be everything there is.
 func (p *parser) all() error {
-	i, err := p.value(0, 0)
+	i, err := p.value(0)
 	if err != nil {
 		return err
 	}
