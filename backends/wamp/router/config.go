@@ -26,6 +26,9 @@ type Config struct {
 	// right except on names that begin with "wamp.", only while Listen is a loopback
 	// address, and only to peers on the same machine.
 	Anonymous *Anonymous `json:"anonymous,omitempty"`
+	// Disclose tells callees and subscribers always who called or published, and not
+	// only when the caller, the callee or the publisher asks for it.
+	Disclose bool `json:"disclose,omitempty"`
 	// Principals say who may authenticate, by authid.
 	Principals map[string]Principal `json:"principals,omitempty"`
 	// Tokens are the bridge's tokens, usable as tickets.

@@ -103,10 +103,7 @@ func (l *Local) Welcome() *wamp.Welcome {
 // io.ErrClosedPipe after the session's end.
 func (l *Local) Send(ctx context.Context, m wamp.Message) error {
 	s := l.s
-	v := sanitise(m, s.client.announced)
-	if v.action == forward {
-		v = s.admit(v.message)
-	}
+	v := s.decide(m)
 	switch v.action {
 	case forward:
 	case answer:

@@ -129,6 +129,32 @@ func TestCallerDetails(t *testing.T) {
 	}
 }
 
+// With Disclose nobody has to ask: Autobahn|Python, for one, cannot.
+func TestDiscloseTellsWithoutBeingAsked(t *testing.T) {
+	cfg := Config{Disclose: true, Principals: map[string]Principal{"ann": {Ticket: "t", Role: "clerk", Allow: []string{"*"}}}}
+	r := start(t, cfg)
+	callee := join(t, r, wsJSON)
+	callee.register("com.plain", nil)
+	callee.subscribe("com.topic", nil)
+	ann := dial(t, r, rsJSON)
+	joinTicket(ann, "ann", "t")
+	ann.call("com.plain", nil)
+	if d := expect[*wamp.Invocation](callee).Details; fmt.Sprint(d["caller"]) != fmt.Sprint(ann.id) || d["caller_authid"] != "ann" {
+		t.Errorf("invocation details %v", d)
+	}
+	ann.publish("com.topic", nil)
+	if d := expect[*wamp.Event](callee).Details; fmt.Sprint(d["publisher"]) != fmt.Sprint(ann.id) || d["publisher_authid"] != "ann" {
+		t.Errorf("event details %v", d)
+	}
+	local := attach(t, r)
+	if err := local.Send(t.Context(), &wamp.Publish{Request: 1, Topic: "com.topic"}); err != nil {
+		t.Fatal(err)
+	}
+	if d := expect[*wamp.Event](callee).Details; d["publisher_authid"] != "anybridge" {
+		t.Errorf("event details %v", d)
+	}
+}
+
 func TestCallErrorsCross(t *testing.T) {
 	r := start(t, Config{})
 	callee, caller := join(t, r, wsCBOR), join(t, r, wsJSON)

@@ -467,10 +467,7 @@ func (s *session) receive(m wamp.Message) bool {
 	if s.sid.Load() == 0 {
 		return s.receiveEarly(m)
 	}
-	v := sanitise(m, s.client.announced)
-	if v.action == forward {
-		v = s.admit(v.message)
-	}
+	v := s.decide(m)
 	switch v.action {
 	case forward:
 		return s.submit(v.message)

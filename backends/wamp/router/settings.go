@@ -29,6 +29,7 @@ type settings struct {
 	anonymous  *identity // nil if nobody may be anonymous
 	onlyLocal  bool      // anonymous is for peers on this machine
 	principals principalTable
+	disclose   bool
 	limits     Limits
 }
 
@@ -38,7 +39,7 @@ func newSettings(cfg Config) (*settings, error) {
 	bad := func(key, format string, args ...any) {
 		errs = append(errs, fmt.Errorf("%s: %w", key, fmt.Errorf(format, args...)))
 	}
-	s := &settings{listen: cfg.Listen, path: cfg.Path, limits: cfg.Limits.withDefaults()}
+	s := &settings{listen: cfg.Listen, path: cfg.Path, disclose: cfg.Disclose, limits: cfg.Limits.withDefaults()}
 	errs = append(errs, s.limits.check()...)
 
 	host, _, err := net.SplitHostPort(cfg.Listen)
