@@ -47,10 +47,15 @@ type Bridge struct {
 
 // backendEntry is one backend and what serialises changes to its tables.
 type backendEntry struct {
-	name    string
-	backend Backend
-	info    atomic.Pointer[Info]
-	change  chan struct{} // a semaphore of one, so that waiting for it can end with ctx
+	name   string
+	open   atomic.Pointer[openBackend] // replaced whole by SetBackend
+	change chan struct{}               // a semaphore of one, so that waiting for it can end with ctx
+}
+
+// openBackend is a backend with what it said when it was opened.
+type openBackend struct {
+	Backend
+	info Info
 }
 
 // Stats are the bridge's cumulative counters.
@@ -92,7 +97,8 @@ func (b *Bridge) DefaultBackend() string { return b.defaultBackend }
 // Stats are the live counters.
 func (b *Bridge) Stats() *Stats { return &b.stats }
 
-// SetBackend adds an open backend, or replaces the info of the one with that name.
+// SetBackend adds an open backend, or puts it in the place of the one with that
+// name. What is subscribed and registered stays with the one it was made on.
 func (b *Bridge) SetBackend(name string, backend Backend, info Info) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -101,8 +107,7 @@ func (b *Bridge) SetBackend(name string, backend Backend, info Info) {
 		entry = &backendEntry{name: name, change: make(chan struct{}, 1)}
 		b.backends[name] = entry
 	}
-	entry.backend = backend
-	entry.info.Store(&info)
+	entry.open.Store(&openBackend{backend, info})
 }
 
 // RemoveBackend forgets a backend with all its subscriptions and registrations,
@@ -150,7 +155,8 @@ func (b *Bridge) Backends() []BackendView {
 	views := make([]BackendView, 0, len(b.backends))
 	for _, name := range slices.Sorted(maps.Keys(b.backends)) {
 		entry := b.backends[name]
-		views = append(views, BackendView{Name: name, Info: *entry.info.Load(), Backend: entry.backend})
+		open := entry.open.Load()
+		views = append(views, BackendView{Name: name, Info: open.info, Backend: open.Backend})
 	}
 	return views
 }
@@ -175,7 +181,8 @@ func (b *Bridge) Publish(ctx context.Context, e *Event) error {
 	if err := e.Topic.Valid(); err != nil {
 		return err
 	}
-	can := entry.info.Load().Can
+	backend := entry.open.Load()
+	can := backend.info.Can
 	switch {
 	case !can.Publish:
 		return Errorf(Unimplemented, "backend %q cannot publish", entry.name)
@@ -193,7 +200,7 @@ func (b *Bridge) Publish(ctx context.Context, e *Event) error {
 	if e.Time.IsZero() {
 		e.Time = time.Now()
 	}
-	if err := entry.backend.Publish(ctx, e); err != nil {
+	if err := backend.Publish(ctx, e); err != nil {
 		return err
 	}
 	b.stats.EventsOut.Add(1)
@@ -210,11 +217,12 @@ func (b *Bridge) Call(ctx context.Context, c *Call) (*Result, error) {
 	if err := c.Procedure.Valid(); err != nil {
 		return nil, err
 	}
-	if !entry.info.Load().Can.Call {
+	backend := entry.open.Load()
+	if !backend.info.Can.Call {
 		return nil, Errorf(Unimplemented, "backend %q cannot call procedures", entry.name)
 	}
 	b.stats.CallsOut.Add(1)
-	result, err := entry.backend.Call(ctx, c)
+	result, err := backend.Call(ctx, c)
 	if err != nil {
 		b.stats.CallsOutFailed.Add(1)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -319,6 +320,35 @@ func TestWhatABackendCannotDoIsNotTried(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
+}
+
+func TestABackendIsReplacedUnderTraffic(t *testing.T) {
+	h := newHouse(t)
+	info, _ := h.memory.Open(t.Context(), nil)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					_ = h.Publish(context.Background(), wampEvent("x", "[1]"))
+					_, _ = h.Call(context.Background(), &core.Call{Procedure: wampName("p")})
+					_ = h.Backends()
+				}
+			}
+		})
+	}
+	for range 1000 {
+		h.SetBackend("wamp", h.memory, info)
+		if err := h.Subscribe(t.Context(), []*core.Subscription{sub("a", pattern(core.Exact, "y"))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(stop)
+	wg.Wait()
 }
 
 func TestPipe(t *testing.T) {

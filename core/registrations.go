@@ -46,7 +46,7 @@ func (b *Bridge) Register(ctx context.Context, regs []*Registration) error {
 		if err := r.Pattern.Valid(); err != nil {
 			return err
 		}
-		can := entries[r.Pattern.Backend].info.Load().Can
+		can := entries[r.Pattern.Backend].open.Load().info.Can
 		switch {
 		case len(can.Register) == 0:
 			return Errorf(Unimplemented, "backend %q cannot register procedures", r.Pattern.Backend)
@@ -105,7 +105,7 @@ func (b *Bridge) registerGroups(ctx context.Context, entries map[string]*backend
 		}
 		g := &registrationGroup{pattern: r.Pattern, invoke: r.Invoke}
 		g.members.Store(&[]*Registration{r})
-		if g.stream, err = entries[r.Pattern.Backend].backend.Register(ctx, r.Pattern, RegisterOptions{Invoke: r.Invoke}); err != nil {
+		if g.stream, err = entries[r.Pattern.Backend].open.Load().Register(ctx, r.Pattern, RegisterOptions{Invoke: r.Invoke}); err != nil {
 			return fresh, wrap(err, "register %s", name)
 		}
 		fresh = append(fresh, g)

@@ -34,7 +34,7 @@ func (b *Bridge) Subscribe(ctx context.Context, subs []*Subscription) error {
 		if err := s.Pattern.Valid(); err != nil {
 			return err
 		}
-		can := entries[s.Pattern.Backend].info.Load().Can
+		can := entries[s.Pattern.Backend].open.Load().info.Can
 		switch {
 		case len(can.Subscribe) == 0:
 			return Errorf(Unimplemented, "backend %q cannot subscribe", s.Pattern.Backend)
@@ -49,7 +49,7 @@ func (b *Bridge) Subscribe(ctx context.Context, subs []*Subscription) error {
 		if b.subscriptionGroup(p) != nil || slices.ContainsFunc(fresh, func(g *subscriptionGroup) bool { return g.pattern == p }) {
 			continue
 		}
-		stream, err := entries[p.Backend].backend.Subscribe(ctx, p)
+		stream, err := entries[p.Backend].open.Load().Subscribe(ctx, p)
 		if err != nil {
 			for _, g := range fresh {
 				_ = g.stream.Close()
