@@ -119,6 +119,13 @@ func (a *app) uncounted(path string, answer func(callback) response) string {
 	return a.view(path, answer)
 }
 
+// waiting is how many requests at path no one has looked at yet.
+func (a *app) waiting(path string) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.queues[path])
+}
+
 // next is the next request at path that no one has looked at yet.
 func (a *app) next(t testing.TB, path string) callback {
 	t.Helper()
