@@ -46,60 +46,47 @@ func newScanner(body []byte, maxDepth int) scanner {
 // blank reports whether there is nothing but space.
 func (s *scanner) blank() bool { return s.space() == 0 && s.pos >= len(s.data) }
 
+// payloadRequest is what the bodies of a call and of a publish have in common.
+type payloadRequest struct {
+	token string
+	core.Payload
+}
+
 // decodeCall reads the body of a call. An empty body is an empty object.
 func decodeCall(body []byte, maxDepth int) (r callRequest, err error) {
 	s := newScanner(body, maxDepth)
-	if s.blank() {
-		return r, nil
-	}
-	var params json.RawMessage
-	var unknown unknownFields
-	err = s.object(func(key []byte) (err error) {
-		switch string(key) {
-		case "token":
-			r.token, err = s.text()
-			return at("token", err)
-		case "args":
-			r.Args, err = s.args()
-			return at("args", err)
-		case "params":
-			params, err = s.args()
-			return at("params", err)
-		case "kwargs":
-			r.Kwargs, err = s.kwargs()
-			return at("kwargs", err)
-		case "timeout":
-			if null, err := s.null(); null {
-				return err
-			}
-			if r.timeout, err = s.duration(); err == nil && r.timeout <= 0 {
-				err = wrong("want more than 0")
-			}
-			return at("timeout", err)
-		case "callback":
-			if null, err := s.null(); null {
-				return err
-			}
+	common, err := s.payloadRequest([]string{"timeout", "callback"}, func(key []byte) (err error) {
+		if string(key) == "callback" {
 			r.callback, err = s.endpoint(callbackFields())
-			return at("callback", err)
+			return err
 		}
-		return unknown.add(&s, key)
+		if r.timeout, err = s.duration(); err == nil && r.timeout <= 0 {
+			err = wrong("want more than 0")
+		}
+		return err
 	})
-	if err == nil {
-		err = s.end()
-	}
-	if err == nil {
-		err = unknown.err("token", "args", "params", "kwargs", "timeout", "callback")
-	}
-	if err == nil {
-		r.Args, err = oneOf(r.Args, params)
-	}
+	r.token, r.Payload = common.token, common.Payload
 	return r, invalid(err)
 }
 
 // decodePublish reads the body of a publish. An empty body is an empty object.
 func decodePublish(body []byte, maxDepth int) (r publishRequest, err error) {
 	s := newScanner(body, maxDepth)
+	common, err := s.payloadRequest([]string{"exclude_me", "options"}, func(key []byte) (err error) {
+		if string(key) == "options" {
+			r.options, err = s.publishOptions()
+			return err
+		}
+		r.excludeMe, err = s.boolean()
+		return err
+	})
+	r.token, r.Payload = common.token, common.Payload
+	return r, invalid(err)
+}
+
+// payloadRequest reads a body with a token, a payload and two fields of its own,
+// which may be null; field reads the value of one of these.
+func (s *scanner) payloadRequest(own []string, field func(key []byte) error) (r payloadRequest, err error) {
 	if s.blank() {
 		return r, nil
 	}
@@ -119,31 +106,24 @@ func decodePublish(body []byte, maxDepth int) (r publishRequest, err error) {
 		case "kwargs":
 			r.Kwargs, err = s.kwargs()
 			return at("kwargs", err)
-		case "exclude_me":
+		case own[0], own[1]:
 			if null, err := s.null(); null {
 				return err
 			}
-			r.excludeMe, err = s.boolean()
-			return at("exclude_me", err)
-		case "options":
-			if null, err := s.null(); null {
-				return err
-			}
-			r.options, err = s.publishOptions()
-			return at("options", err)
+			return at(string(key), field(key))
 		}
-		return unknown.add(&s, key)
+		return unknown.add(s, key)
 	})
 	if err == nil {
 		err = s.end()
 	}
-	if err == nil {
-		err = unknown.err("token", "args", "params", "kwargs", "exclude_me", "options")
+	if err == nil && len(unknown) > 0 {
+		err = unknown.err(append([]string{"token", "args", "params", "kwargs"}, own...)...)
 	}
 	if err == nil {
 		r.Args, err = oneOf(r.Args, params)
 	}
-	return r, invalid(err)
+	return r, err
 }
 
 // publishOptions reads WAMP's publish options.
