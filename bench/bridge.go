@@ -43,10 +43,12 @@ type bridge struct {
 	*proc.Process
 	addr string // of the REST frontend
 	wamp string // URL of the router
+	file string // its configuration
 }
 
-// launchBridge starts anybridge with a fresh data directory.
-func (l *lab) launchBridge() (*bridge, error) {
+// launchBridge starts anybridge with a fresh data directory, and more lines in its
+// configuration.
+func (l *lab) launchBridge(more ...string) (*bridge, error) {
 	if l.productErr != nil {
 		return nil, l.productErr
 	}
@@ -70,31 +72,38 @@ callbacks:
   allow: [127.0.0.0/8]
 backends:
   wamp: {kind: wamp, router: {listen: "127.0.0.1:%d", path: /ws, realms: [%s]}}
-`, rest, filepath.Join(dir, "data"), benchToken, wamp, realm)
+`, rest, filepath.Join(dir, "data"), benchToken, wamp, realm) + strings.Join(more, "")
 	file := filepath.Join(dir, "anybridge.yaml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, err
 	}
-	p, err := l.start(proc.Spec{
-		Name: "bridge", Path: l.product, Args: []string{"serve", "--config", file}, Dir: dir,
+	b := &bridge{addr: fmt.Sprintf("127.0.0.1:%d", rest), wamp: fmt.Sprintf("ws://127.0.0.1:%d/ws", wamp), file: file}
+	return b, l.run(b)
+}
+
+// run starts anybridge with the configuration and the data that b has.
+func (l *lab) run(b *bridge) (err error) {
+	b.Process, err = l.start(proc.Spec{
+		Name: "bridge", Path: l.product, Args: []string{"serve", "--config", b.file}, Dir: filepath.Dir(b.file),
 		Child: func(cmdline string) string {
 			_, backend, _ := strings.Cut(cmdline, " backend ")
 			return backend
 		},
 	})
-	if err != nil {
-		return nil, err
-	}
-	return &bridge{Process: p, addr: fmt.Sprintf("127.0.0.1:%d", rest), wamp: fmt.Sprintf("ws://127.0.0.1:%d/ws", wamp)}, nil
+	return err
 }
 
 // bridge starts anybridge and waits until it is ready.
-func (l *lab) bridge() (*bridge, error) {
-	b, err := l.launchBridge()
+func (l *lab) bridge(more ...string) (*bridge, error) {
+	b, err := l.launchBridge(more...)
 	if err != nil {
 		return nil, err
 	}
-	return b, await(20*time.Second, 5*time.Millisecond, b.Process, b.ready)
+	return b, b.await()
+}
+
+func (b *bridge) await() error {
+	return await(20*time.Second, time.Millisecond, b.Process, b.ready)
 }
 
 func (b *bridge) ready() error {

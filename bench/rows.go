@@ -50,13 +50,13 @@ func rows() []row {
 			targets: []target{{against: floor, atLeast: 0.4}, {against: peer, atLeast: 4}},
 		},
 		{
-			id: "5", title: "WAMP publish → HTTP callback", unit: "events/s", warm: true,
+			id: "5", title: "WAMP publish → durable HTTP callback", unit: "events/s", warm: true,
 			entries: []entry{
 				{ours, "anybridge", bridgeDeliver},
 				{floor, "Go WebSocket forwarder", floorDeliver},
 				{peer, "Crossbar MessageForwarder", crossbarDeliver},
 			},
-			targets: []target{{against: peer, atLeast: 4}},
+			targets: []target{{against: floor, atLeast: 0.5}, {against: peer, atLeast: 4}},
 		},
 		{
 			id: "6", title: "one publisher → 1,000 WebSocket subscribers", unit: "deliveries/s", warm: true,
@@ -100,6 +100,36 @@ func rows() []row {
 				{ours, "anybridge's router", bridgeRouting(true)},
 				{floor, "nexus", nexusRouting(true)},
 			},
+		},
+		{
+			id: "10", title: "HTTP publish → durable HTTP callback", unit: "events/s", warm: true,
+			entries: []entry{
+				{ours, "anybridge", bridgePublishDeliver},
+				{floor, "Go forwarder, keeps nothing", floorPublishDeliver},
+			},
+			targets: []target{{against: floor, atLeast: 0.5}},
+		},
+		{
+			id: "11", title: "HTTP publish, acknowledged when stored", unit: "events/s", warm: true,
+			entries: []entry{
+				{ours, "anybridge, durability process", bridgeStore("process")},
+				{floor, "Go echo", floorEcho},
+			},
+		},
+		{
+			id: "11d", title: "the same, synced to the disk", unit: "events/s", warm: true,
+			entries: []entry{
+				{ours, "anybridge, durability disk", bridgeStore("disk")},
+				{floor, "Go echo", floorEcho},
+			},
+		},
+		{
+			id: "12", title: "1,000,000 waiting deliveries: restart to first delivery", unit: "ms", lessIsBetter: true, maxRounds: 1,
+			entries: []entry{{ours, "anybridge", bridgeWaiting(1_000_000)}},
+		},
+		{
+			id: "13", title: "10,000 subscriptions: restart to ready", unit: "ms", lessIsBetter: true, maxRounds: 1,
+			entries: []entry{{ours, "anybridge", bridgeSubscriptions(10_000)}},
 		},
 	}
 }

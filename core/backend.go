@@ -24,7 +24,12 @@ type Backend interface {
 	// Unimplemented and changes nothing; the host then opens a fresh backend.
 	Open(ctx context.Context, config json.RawMessage) (Info, error)
 
-	// Publish returns when the system has accepted the event. It may set e.ID.
+	// Publish returns when the system has accepted the event. It sets e.ID to the id
+	// under which the system's subscribers see the event, where it has such a thing,
+	// and e.Withheld when e.Options keep the event from the bridge itself.
+	//
+	// The event does not come back on the backend's own subscriptions: the bridge
+	// delivers what it publishes to its endpoints itself.
 	Publish(ctx context.Context, e *Event) error
 
 	// Subscribe returns when the system has accepted the subscription. The host
@@ -87,7 +92,6 @@ type Capabilities struct {
 	// procedure may share.
 	Invoke []string `json:"invoke,omitempty"`
 	Retain bool     `json:"retain"` // PublishOptions.Retain is honoured
-	Origin bool     `json:"origin"` // Event.Origin comes back, so ExcludeMe can be honoured
 }
 
 // CanSubscribe reports whether Subscribe accepts the policy.

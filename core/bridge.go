@@ -10,11 +10,39 @@ import (
 	"time"
 )
 
-// Deliverer takes charge of deliveries. Deliver returns when each subscription is
-// owed the event (and the debt is as safe as the Deliverer promises); it does not
-// wait for attempts. It waits for room, until ctx ends, when its queues are full.
+// Owed is an event with the subscriptions it is to be delivered to. All of them
+// have the same pattern.
+type Owed struct {
+	Event *Event
+	// ID is the one that the backend gave the event. Two bridges that hear the same
+	// event from one system know it by its ID.
+	ID string
+	To []*Subscription
+}
+
+// Deliverer takes charge of deliveries.
 type Deliverer interface {
-	Deliver(ctx context.Context, e *Event, to []*Subscription) error
+	// Room returns nil if there is room for more, or TooMany or Unavailable with
+	// the reason. It answers at once.
+	Room() error
+	// Deliver returns when every debt is as safe as the Deliverer promises; it does
+	// not wait for attempts, and bounds what it does wait for. Events of one pattern are delivered in the order in
+	// which Deliver was given them. It keeps nothing of what it was given. After an
+	// error some of the debts may have been taken.
+	Deliver(ctx context.Context, owed []Owed) error
+}
+
+// Registry keeps subscriptions and registrations beyond this process.
+type Registry interface {
+	// Save returns when all of them are kept, in the place of those with the same
+	// ID; after an error none of them is.
+	Save(ctx context.Context, subs []*Subscription, regs []*Registration) error
+	// Delete returns when none of them is kept any more.
+	Delete(ctx context.Context, subs []*Subscription, regs []*Registration) error
+	// Subscription and Registration return what is kept under an ID, or nil. They
+	// answer at once.
+	Subscription(id string) *Subscription
+	Registration(id string) *Registration
 }
 
 // Invoker calls the endpoint behind a registration and returns what the app
@@ -30,6 +58,7 @@ type Invoker interface {
 type Bridge struct {
 	defaultBackend string
 	deliverer      Deliverer
+	registry       Registry // nil: nothing is kept
 	invoker        Invoker
 	log            *slog.Logger
 	stats          Stats
@@ -41,8 +70,8 @@ type Bridge struct {
 	mu            sync.RWMutex // guards the maps; never held across I/O
 	backends      map[string]*backendEntry
 	subscriptions map[Pattern]*subscriptionGroup
+	topics        PatternTable[*subscriptionGroup] // the same groups, by what they cover
 	registrations map[Pattern]*registrationGroup
-	excluders     map[string]int // owner → its subscriptions with ExcludeMe
 }
 
 // backendEntry is one backend and what serialises changes to its tables.
@@ -66,10 +95,11 @@ type Stats struct {
 	InvocationsNow                  atomic.Int64
 }
 
-// BridgeOptions are what a Bridge needs; all fields are required.
+// BridgeOptions are what a Bridge needs; all fields but Registry are required.
 type BridgeOptions struct {
 	DefaultBackend string // where addresses without a prefix belong
 	Deliverer      Deliverer
+	Registry       Registry // nil: subscriptions and registrations end with the process
 	Invoker        Invoker
 	Log            *slog.Logger
 }
@@ -80,6 +110,7 @@ func NewBridge(o BridgeOptions) *Bridge {
 	return &Bridge{
 		defaultBackend: o.DefaultBackend,
 		deliverer:      o.Deliverer,
+		registry:       o.Registry,
 		invoker:        o.Invoker,
 		log:            o.Log,
 		ctx:            ctx,
@@ -87,7 +118,6 @@ func NewBridge(o BridgeOptions) *Bridge {
 		backends:       map[string]*backendEntry{},
 		subscriptions:  map[Pattern]*subscriptionGroup{},
 		registrations:  map[Pattern]*registrationGroup{},
-		excluders:      map[string]int{},
 	}
 }
 
@@ -119,10 +149,7 @@ func (b *Bridge) RemoveBackend(name string) {
 	var regs []*registrationGroup
 	for p, g := range b.subscriptions {
 		if p.Backend == name {
-			for _, s := range *g.members.Load() {
-				b.setMember(g, s.Owner, nil)
-			}
-			delete(b.subscriptions, p)
+			b.removeGroup(g)
 			subs = append(subs, g)
 		}
 	}
@@ -171,8 +198,11 @@ func (b *Bridge) entry(name string) (*backendEntry, error) {
 	return entry, nil
 }
 
-// Publish hands the event to its backend and returns when that has accepted it.
-// e.ID is then the id under which subscribers see it.
+// Publish hands the event to its backend and returns when that has accepted it and
+// the Deliverer has taken charge of every delivery that is owed here. e.ID is then
+// the id under which subscribers see it; one that was set before stays, for the
+// HTTP subscribers. Nothing is published while there is no
+// room for the deliveries.
 func (b *Bridge) Publish(ctx context.Context, e *Event) error {
 	entry, err := b.entry(e.Topic.Backend)
 	if err != nil {
@@ -188,23 +218,59 @@ func (b *Bridge) Publish(ctx context.Context, e *Event) error {
 		return Errorf(Unimplemented, "backend %q cannot publish", entry.name)
 	case e.Options.Retain && !can.Retain:
 		return Errorf(Unimplemented, "backend %q cannot retain events", entry.name)
-	case e.ExcludeMe && !can.Origin:
-		return Errorf(Unimplemented, "backend %q cannot tell its own events from others, so exclude_me is not possible", entry.name)
 	}
-	if !e.ExcludeMe && !b.excludes(e.Origin) {
-		e.Origin = "" // nobody needs to know: spare the backend the work
+	owed := b.owed(e)
+	if len(owed) > 0 {
+		if err := b.deliverer.Room(); err != nil {
+			return err
+		}
 	}
-	if e.ID == "" {
+	named := e.ID != ""
+	if !named {
 		e.ID = NewID("evt")
 	}
 	if e.Time.IsZero() {
 		e.Time = time.Now()
 	}
+	id := e.ID
 	if err := backend.Publish(ctx, e); err != nil {
 		return err
 	}
+	for i := range owed {
+		owed[i].ID = e.ID
+	}
+	if named {
+		e.ID = id
+	}
 	b.stats.EventsOut.Add(1)
+	if len(owed) == 0 || e.Withheld {
+		return nil
+	}
+	// Whoever asked may hang up: what others have got, our subscribers get too.
+	if err := b.deliverer.Deliver(context.WithoutCancel(ctx), owed); err != nil {
+		code := Unavailable
+		if e := AsError(err); e.Code == TooMany {
+			code = TooMany
+		}
+		return Errorf(code, "backend %q has the event, but it could not be stored for the HTTP subscribers: %w", entry.name, err)
+	}
+	for _, o := range owed {
+		b.stats.Deliveries.Add(int64(len(o.To)))
+	}
 	return nil
+}
+
+// owed are the deliveries that an event published here is going to be owed.
+func (b *Bridge) owed(e *Event) (owed []Owed) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	b.topics.Each(e.Topic, func(g *subscriptionGroup) bool {
+		if to := recipients(e, *g.members.Load()); len(to) > 0 {
+			owed = append(owed, Owed{Event: e, To: to})
+		}
+		return true
+	})
+	return owed
 }
 
 // Call asks the procedure and waits for its result, or for the end of ctx, which
@@ -227,15 +293,6 @@ func (b *Bridge) Call(ctx context.Context, c *Call) (*Result, error) {
 		b.stats.CallsOutFailed.Add(1)
 	}
 	return result, err
-}
-
-func (b *Bridge) excludes(owner string) bool {
-	if owner == "" {
-		return false
-	}
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	return b.excluders[owner] > 0
 }
 
 // RemoveOwner drops every subscription and registration of the owner, whose token

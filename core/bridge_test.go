@@ -18,17 +18,35 @@ import (
 // inbox takes deliveries and answers invocations as a test tells it to.
 type inbox struct {
 	delivered chan string // "owner event-payload"
+	room      error       // what Room answers
 	fail      int         // Deliver fails so many times first
+	large     string      // the payload that is too large
 	invoke    func(ctx context.Context, r *core.Registration, inv *core.Invocation) (*core.Result, error)
+
+	mu   sync.Mutex
+	owed []core.Owed // everything that was delivered
 }
 
-func (i *inbox) Deliver(_ context.Context, e *core.Event, to []*core.Subscription) error {
+func (i *inbox) Room() error { return i.room }
+
+func (i *inbox) Deliver(_ context.Context, owed []core.Owed) error {
 	if i.fail > 0 {
 		i.fail--
-		return errors.New("store is full")
+		return errors.New("the disk is gone")
 	}
-	for _, s := range to {
-		i.delivered <- s.Owner + " " + string(e.Args)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, o := range owed {
+		if i.large != "" && string(o.Event.Args) == i.large {
+			return core.Errorf(core.TooLarge, "the event is too large")
+		}
+	}
+	for _, o := range owed {
+		event := *o.Event
+		i.owed = append(i.owed, core.Owed{Event: &event, ID: o.ID, To: slices.Clone(o.To)})
+		for _, s := range o.To {
+			i.delivered <- s.Owner + " " + string(o.Event.Args)
+		}
 	}
 	return nil
 }
@@ -45,9 +63,17 @@ type house struct {
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
+	return newHouseWith(t, nil)
+}
+
+// newHouseWith makes a house that keeps what is subscribed and registered in r.
+func newHouseWith(t *testing.T, r core.Registry) *house {
+	t.Helper()
 	in := &inbox{delivered: make(chan string, 1000)}
 	h := &house{inbox: in, memory: &memory{refuse: map[string]error{}}}
-	h.Bridge = core.NewBridge(core.BridgeOptions{DefaultBackend: "wamp", Deliverer: in, Invoker: in, Log: slog.New(slog.DiscardHandler)})
+	h.Bridge = core.NewBridge(core.BridgeOptions{
+		DefaultBackend: "wamp", Deliverer: in, Registry: r, Invoker: in, Log: slog.New(slog.DiscardHandler),
+	})
 	info, _ := h.memory.Open(t.Context(), nil)
 	h.SetBackend("wamp", h.memory, info)
 	t.Cleanup(func() {
@@ -187,15 +213,29 @@ func TestExcludeMe(t *testing.T) {
 	})
 }
 
-func TestAnEventIsNotGivenUpWhenDeliverFails(t *testing.T) {
+func TestAnEventOfOthersIsNotGivenUpWhenDeliverFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		h.fail = 3
 		h.subscribe(t, sub("a", pattern(core.Exact, "x")))
-		h.publish(t, wampEvent("x", "[1]"))
+		h.memory.hear(t.Context(), wampEvent("x", "[1]"))
 		time.Sleep(time.Minute)
 		if got := h.all(); len(got) != 1 {
 			t.Errorf("delivered %q", got)
+		}
+	})
+}
+
+func TestAnEventThatIsTooLargeHoldsUpNoOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.large = "[2]"
+		h.subscribe(t, sub("a", pattern(core.Exact, "x")))
+		for _, args := range []string{"[1]", "[2]", "[3]"} {
+			h.memory.hear(t.Context(), wampEvent("x", args))
+		}
+		if got, want := h.all(), []string{"a [1]", "a [3]"}; !slices.Equal(got, want) {
+			t.Errorf("delivered %q, want %q", got, want)
 		}
 	})
 }
@@ -309,12 +349,11 @@ func TestWhatABackendCannotDoIsNotTried(t *testing.T) {
 	at := core.Address{Backend: "mute", Name: "x"}
 	p := core.Pattern{Address: at, Match: core.Exact}
 	for what, err := range map[string]error{
-		"publish":    h.Publish(t.Context(), &core.Event{Topic: at}),
-		"retain":     h.Publish(t.Context(), &core.Event{Topic: wampName("x"), Options: core.PublishOptions{Retain: true}}),
-		"subscribe":  h.Subscribe(t.Context(), []*core.Subscription{sub("a", p)}),
-		"register":   h.Register(t.Context(), []*core.Registration{{Owner: "a", Pattern: p}}),
-		"call":       func() error { _, err := h.Call(t.Context(), &core.Call{Procedure: at}); return err }(),
-		"exclude_me": h.Publish(t.Context(), &core.Event{Topic: at, ExcludeMe: true}),
+		"publish":   h.Publish(t.Context(), &core.Event{Topic: at}),
+		"retain":    h.Publish(t.Context(), &core.Event{Topic: wampName("x"), Options: core.PublishOptions{Retain: true}}),
+		"subscribe": h.Subscribe(t.Context(), []*core.Subscription{sub("a", p)}),
+		"register":  h.Register(t.Context(), []*core.Registration{{Owner: "a", Pattern: p}}),
+		"call":      func() error { _, err := h.Call(t.Context(), &core.Call{Procedure: at}); return err }(),
 	} {
 		if core.CodeOf(err) != core.Unimplemented {
 			t.Errorf("%s: %v", what, err)

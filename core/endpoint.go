@@ -11,7 +11,9 @@ import (
 type Endpoint struct {
 	URL     string
 	Timeout time.Duration // of one attempt; 0 = the operator's default
-	Key     Secret        // signs what is sent to it (Standard Webhooks 1.0)
+	// Keys sign what is sent to it (Standard Webhooks 1.0): one, or two while one
+	// replaces the other, the current one first.
+	Keys []Secret
 
 	// For subscriptions only:
 	Ordered     bool            // one at a time, in order, later ones wait behind a failing one

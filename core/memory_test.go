@@ -3,6 +3,7 @@ package core_test
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -11,24 +12,41 @@ import (
 )
 
 // memory is a small but whole backend: its topics and procedures live in this
-// process. It is what the bridge is tested with.
+// process. It is what the bridge is tested with. As every backend, it does not bring
+// back what the bridge itself publishes; hear brings in the events of others.
 type memory struct {
 	mu            sync.Mutex
 	subscriptions core.PatternTable[*core.Pipe[*core.Event]]
 	registrations core.PatternTable[*core.Pipe[*core.Invocation]]
 	refuse        map[string]error // names that Subscribe and Register refuse
 	ids           atomic.Int64
+	published     []*core.Event // as Publish was given them
+	down          error         // what Publish answers
 }
 
 func (m *memory) Open(context.Context, json.RawMessage) (core.Info, error) {
 	all := []core.Match{core.Exact, core.Prefix, core.Wildcard}
 	return core.Info{Kind: "memory", Can: core.Capabilities{
 		Publish: true, Call: true, Subscribe: all, Register: all,
-		Invoke: []string{"first", "last", "roundrobin", "random"}, Origin: true,
+		Invoke: []string{"first", "last", "roundrobin", "random"},
 	}}, nil
 }
 
-func (m *memory) Publish(ctx context.Context, e *core.Event) error {
+func (m *memory) Publish(_ context.Context, e *core.Event) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.down != nil {
+		return m.down
+	}
+	given := *e
+	m.published = append(m.published, &given)
+	e.ID = strconv.FormatInt(m.ids.Add(1), 10)
+	e.Withheld = e.Options.EligibleAuthRole != nil // the bridge has no such role
+	return nil
+}
+
+// hear is an event that somebody else published.
+func (m *memory) hear(ctx context.Context, e *core.Event) {
 	e.ID = strconv.FormatInt(m.ids.Add(1), 10)
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -36,7 +54,6 @@ func (m *memory) Publish(ctx context.Context, e *core.Event) error {
 		_ = p.Put(ctx, e, e.Size())
 		return true
 	})
-	return nil
 }
 
 func (m *memory) Subscribe(_ context.Context, p core.Pattern) (core.Stream[*core.Event], error) {
@@ -114,4 +131,11 @@ func (m *memory) patterns() (subscriptions, registrations int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.subscriptions.Len(), m.registrations.Len()
+}
+
+// sent are the events that were published.
+func (m *memory) sent() []*core.Event {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.published)
 }

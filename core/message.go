@@ -7,9 +7,10 @@ import (
 
 // Event is one message published to a topic.
 //
-// On its way out a frontend fills in Topic, Payload and the options. On its way in
-// a backend fills in ID, Topic (the concrete one, also under a pattern), Payload,
-// Time and Details. Events are immutable once they are handed over.
+// On its way out a frontend fills in Topic, Payload, Origin, ExcludeMe and Options,
+// and the backend ID and Withheld. On its way in a backend fills in ID, Topic (the
+// concrete one, also under a pattern), Payload, Time and Details. Events are
+// immutable once they are handed over.
 type Event struct {
 	// ID is unique among the backend's events. A backend's Publish sets it to the
 	// id under which subscribers see the event, where the system has such a thing;
@@ -22,13 +23,16 @@ type Event struct {
 	// published it, whether it was retained, and so on. Nil for nothing.
 	Details json.RawMessage
 
-	// Origin tags who published the event, within this bridge. A backend that
-	// declares Capabilities.Origin returns the tag when the event comes back to one
-	// of the bridge's own subscriptions; ExcludeMe asks the bridge not to deliver
-	// it to subscriptions with that Owner.
+	// Origin is who published the event, within this bridge; ExcludeMe asks not to
+	// deliver it to subscriptions with that Owner. Backends are not told.
 	Origin    string
 	ExcludeMe bool
-	Options   PublishOptions
+
+	Options PublishOptions
+	// Withheld is what a backend's Publish says of Options: they keep the event from
+	// the bridge's own session with the system, so the bridge must not deliver it to
+	// its endpoints either.
+	Withheld bool
 }
 
 // PublishOptions are WAMP's publish options; a backend that lacks one ignores it

@@ -31,7 +31,8 @@ type registrationGroup struct {
 
 // Register adds the registrations, all or none. One of the same owner and pattern
 // is replaced; one of another owner is AlreadyExists, unless both ask for the same
-// shared invocation policy.
+// shared invocation policy. It returns when the backends have accepted them and the
+// Registry keeps them.
 func (b *Bridge) Register(ctx context.Context, regs []*Registration) error {
 	patterns := make([]Pattern, len(regs))
 	for i, r := range regs {
@@ -42,6 +43,27 @@ func (b *Bridge) Register(ctx context.Context, regs []*Registration) error {
 		return err
 	}
 	defer unlock()
+	return b.register(ctx, entries, regs, b.registry != nil)
+}
+
+// SyncRegistration makes the tables follow the Registry for the registration with
+// the owner and pattern of r: it is registered as it is kept there, or removed.
+func (b *Bridge) SyncRegistration(ctx context.Context, r *Registration) error {
+	entries, unlock, err := b.lock(ctx, []Pattern{r.Pattern})
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	kept := b.registry.Registration(r.ID())
+	if kept == nil {
+		b.unregister([]*Registration{r})
+		return nil
+	}
+	return b.register(ctx, entries, []*Registration{kept}, false)
+}
+
+// register does the work of Register. The change semaphores are held.
+func (b *Bridge) register(ctx context.Context, entries map[string]*backendEntry, regs []*Registration, save bool) error {
 	for _, r := range regs {
 		if err := r.Pattern.Valid(); err != nil {
 			return err
@@ -59,6 +81,14 @@ func (b *Bridge) Register(ctx context.Context, regs []*Registration) error {
 	fresh, err := b.registerGroups(ctx, entries, regs)
 	if err != nil {
 		return err
+	}
+	if save {
+		if err := b.registry.Save(ctx, nil, regs); err != nil {
+			for _, g := range fresh {
+				_ = g.stream.Close()
+			}
+			return err
+		}
 	}
 	b.mu.Lock()
 	for _, g := range fresh {
@@ -121,18 +151,35 @@ func (b *Bridge) Unregister(ctx context.Context, owner string, patterns []Patter
 		return nil, err
 	}
 	defer unlock()
+	var held []*Registration
+	for _, p := range patterns {
+		if r := b.registration(owner, p); r != nil {
+			held = append(held, r)
+		} else {
+			unknown = append(unknown, p)
+		}
+	}
+	if b.registry != nil && len(held) > 0 {
+		if err := b.registry.Delete(ctx, nil, held); err != nil {
+			return nil, err
+		}
+	}
+	b.unregister(held)
+	return unknown, nil
+}
+
+// unregister takes registrations out of the tables. The change semaphores are
+// held.
+func (b *Bridge) unregister(regs []*Registration) {
 	var empty []*registrationGroup
 	b.mu.Lock()
-	for _, p := range patterns {
-		g := b.registrations[p]
-		if g == nil || !g.setMember(owner, nil) {
-			unknown = append(unknown, p)
+	for _, r := range regs {
+		g := b.registrations[r.Pattern]
+		if g == nil || !g.setMember(r.Owner, nil) || len(*g.members.Load()) > 0 {
 			continue
 		}
-		if len(*g.members.Load()) == 0 {
-			delete(b.registrations, p)
-			empty = append(empty, g)
-		}
+		delete(b.registrations, r.Pattern)
+		empty = append(empty, g)
 	}
 	b.mu.Unlock()
 	for _, g := range empty {
@@ -140,7 +187,22 @@ func (b *Bridge) Unregister(ctx context.Context, owner string, patterns []Patter
 			b.log.Warn("unregister", slog.String("pattern", g.pattern.String()), slog.Any("error", err))
 		}
 	}
-	return unknown, nil
+}
+
+// registration is what the owner holds for the pattern, or nil. It may be kept but
+// not be in the tables yet, when its backend was away.
+func (b *Bridge) registration(owner string, p Pattern) *Registration {
+	if g := b.registrationGroup(p); g != nil {
+		for _, r := range *g.members.Load() {
+			if r.Owner == owner {
+				return r
+			}
+		}
+	}
+	if b.registry == nil {
+		return nil
+	}
+	return b.registry.Registration((&Registration{Owner: owner, Pattern: p}).ID())
 }
 
 // Registrations lists what the owner holds, or what everybody holds when owner is

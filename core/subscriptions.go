@@ -19,7 +19,8 @@ type subscriptionGroup struct {
 }
 
 // Subscribe adds the subscriptions, all or none. One of the same owner and pattern
-// is replaced. It returns when the backends have accepted them.
+// is replaced. It returns when the backends have accepted them and the Registry
+// keeps them.
 func (b *Bridge) Subscribe(ctx context.Context, subs []*Subscription) error {
 	patterns := make([]Pattern, len(subs))
 	for i, s := range subs {
@@ -30,6 +31,27 @@ func (b *Bridge) Subscribe(ctx context.Context, subs []*Subscription) error {
 		return err
 	}
 	defer unlock()
+	return b.subscribe(ctx, entries, subs, b.registry != nil)
+}
+
+// SyncSubscription makes the tables follow the Registry for the subscription with
+// the owner and pattern of s: it is subscribed as it is kept there, or removed.
+func (b *Bridge) SyncSubscription(ctx context.Context, s *Subscription) error {
+	entries, unlock, err := b.lock(ctx, []Pattern{s.Pattern})
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	kept := b.registry.Subscription(s.ID())
+	if kept == nil {
+		b.unsubscribe([]*Subscription{s})
+		return nil
+	}
+	return b.subscribe(ctx, entries, []*Subscription{kept}, false)
+}
+
+// subscribe does the work of Subscribe. The change semaphores are held.
+func (b *Bridge) subscribe(ctx context.Context, entries map[string]*backendEntry, subs []*Subscription, save bool) error {
 	for _, s := range subs {
 		if err := s.Pattern.Valid(); err != nil {
 			return err
@@ -40,32 +62,41 @@ func (b *Bridge) Subscribe(ctx context.Context, subs []*Subscription) error {
 			return Errorf(Unimplemented, "backend %q cannot subscribe", s.Pattern.Backend)
 		case !can.CanSubscribe(s.Pattern.Match):
 			return Errorf(Unimplemented, "backend %q cannot subscribe with match policy %q", s.Pattern.Backend, s.Pattern.Match)
-		case s.ExcludeMe && !can.Origin:
-			return Errorf(Unimplemented, "backend %q cannot tell its own events from others, so exclude_me is not possible", s.Pattern.Backend)
 		}
 	}
 	var fresh []*subscriptionGroup
-	for _, p := range patterns {
+	undo := func() {
+		for _, g := range fresh {
+			_ = g.stream.Close()
+		}
+	}
+	for _, s := range subs {
+		p := s.Pattern
 		if b.subscriptionGroup(p) != nil || slices.ContainsFunc(fresh, func(g *subscriptionGroup) bool { return g.pattern == p }) {
 			continue
 		}
 		stream, err := entries[p.Backend].open.Load().Subscribe(ctx, p)
 		if err != nil {
-			for _, g := range fresh {
-				_ = g.stream.Close()
-			}
+			undo()
 			return wrap(err, "subscribe to %s", p.Text(b.defaultBackend))
 		}
 		g := &subscriptionGroup{pattern: p, stream: stream}
 		g.members.Store(&[]*Subscription{})
 		fresh = append(fresh, g)
 	}
+	if save {
+		if err := b.registry.Save(ctx, subs, nil); err != nil {
+			undo()
+			return err
+		}
+	}
 	b.mu.Lock()
 	for _, g := range fresh {
 		b.subscriptions[g.pattern] = g
+		b.topics.Set(g.pattern, g)
 	}
 	for _, s := range subs {
-		b.setMember(b.subscriptions[s.Pattern], s.Owner, s)
+		b.subscriptions[s.Pattern].setMember(s.Owner, s)
 	}
 	b.mu.Unlock()
 	for _, g := range fresh {
@@ -82,18 +113,35 @@ func (b *Bridge) Unsubscribe(ctx context.Context, owner string, patterns []Patte
 		return nil, err
 	}
 	defer unlock()
+	var held []*Subscription
+	for _, p := range patterns {
+		if s := b.subscription(owner, p); s != nil {
+			held = append(held, s)
+		} else {
+			unknown = append(unknown, p)
+		}
+	}
+	if b.registry != nil && len(held) > 0 {
+		if err := b.registry.Delete(ctx, held, nil); err != nil {
+			return nil, err
+		}
+	}
+	b.unsubscribe(held)
+	return unknown, nil
+}
+
+// unsubscribe takes subscriptions out of the tables. The change semaphores are
+// held.
+func (b *Bridge) unsubscribe(subs []*Subscription) {
 	var empty []*subscriptionGroup
 	b.mu.Lock()
-	for _, p := range patterns {
-		g := b.subscriptions[p]
-		if g == nil || !b.setMember(g, owner, nil) {
-			unknown = append(unknown, p)
+	for _, s := range subs {
+		g := b.subscriptions[s.Pattern]
+		if g == nil || !g.setMember(s.Owner, nil) || len(*g.members.Load()) > 0 {
 			continue
 		}
-		if len(*g.members.Load()) == 0 {
-			delete(b.subscriptions, p)
-			empty = append(empty, g)
-		}
+		b.removeGroup(g)
+		empty = append(empty, g)
 	}
 	b.mu.Unlock()
 	for _, g := range empty {
@@ -101,7 +149,28 @@ func (b *Bridge) Unsubscribe(ctx context.Context, owner string, patterns []Patte
 			b.log.Warn("unsubscribe", slog.String("pattern", g.pattern.String()), slog.Any("error", err))
 		}
 	}
-	return unknown, nil
+}
+
+// removeGroup takes a group out of the tables. b.mu is held.
+func (b *Bridge) removeGroup(g *subscriptionGroup) {
+	delete(b.subscriptions, g.pattern)
+	b.topics.Delete(g.pattern)
+}
+
+// subscription is what the owner holds for the pattern, or nil. It may be kept but
+// not be in the tables yet, when its backend was away.
+func (b *Bridge) subscription(owner string, p Pattern) *Subscription {
+	if g := b.subscriptionGroup(p); g != nil {
+		for _, s := range *g.members.Load() {
+			if s.Owner == owner {
+				return s
+			}
+		}
+	}
+	if b.registry == nil {
+		return nil
+	}
+	return b.registry.Subscription((&Subscription{Owner: owner, Pattern: p}).ID())
 }
 
 // Subscriptions lists what the owner holds, or what everybody holds when owner is
@@ -130,18 +199,10 @@ func (b *Bridge) subscriptionGroup(p Pattern) *subscriptionGroup {
 }
 
 // setMember replaces the owner's subscription in the group, or removes it when s
-// is nil, and reports whether there was one. b.mu is held.
-func (b *Bridge) setMember(g *subscriptionGroup, owner string, s *Subscription) bool {
+// is nil, and reports whether there was one. The bridge's mu is held.
+func (g *subscriptionGroup) setMember(owner string, s *Subscription) bool {
 	members := slices.Clone(*g.members.Load())
 	i := slices.IndexFunc(members, func(m *Subscription) bool { return m.Owner == owner })
-	if i >= 0 && members[i].ExcludeMe {
-		if b.excluders[owner]--; b.excluders[owner] == 0 {
-			delete(b.excluders, owner)
-		}
-	}
-	if s != nil && s.ExcludeMe {
-		b.excluders[owner]++
-	}
 	switch {
 	case i < 0 && s != nil:
 		members = append(members, s)
@@ -157,6 +218,7 @@ func (b *Bridge) setMember(g *subscriptionGroup, owner string, s *Subscription) 
 // pumpEvents carries events from one backend subscription to the Deliverer until
 // the stream ends.
 func (b *Bridge) pumpEvents(g *subscriptionGroup) {
+	var owed []Owed
 	for {
 		events, err := g.stream.Next(b.ctx)
 		if err != nil {
@@ -165,33 +227,55 @@ func (b *Bridge) pumpEvents(g *subscriptionGroup) {
 		}
 		b.stats.EventsIn.Add(int64(len(events)))
 		members := *g.members.Load()
+		owed = owed[:0]
+		total := 0
 		for _, e := range events {
-			to := recipients(e, members)
-			if len(to) == 0 {
-				continue
+			if to := recipients(e, members); len(to) > 0 {
+				owed = append(owed, Owed{Event: e, ID: e.ID, To: to})
+				total += len(to)
 			}
-			if err := b.deliver(e, to); err != nil {
-				return // the bridge is closing
-			}
-			b.stats.Deliveries.Add(int64(len(to)))
 		}
+		if total == 0 {
+			continue
+		}
+		if err := b.deliver(g.pattern, owed); err != nil {
+			return // the bridge is closing
+		}
+		b.stats.Deliveries.Add(int64(total))
 	}
 }
 
 // deliver waits until the Deliverer has taken charge: an event that came in is not
-// given up while the bridge runs.
-func (b *Bridge) deliver(e *Event, to []*Subscription) error {
+// given up while the bridge runs, unless it is one that can never be stored.
+func (b *Bridge) deliver(p Pattern, owed []Owed) error {
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
-		err := b.deliverer.Deliver(b.ctx, e, to)
+		err := b.deliverer.Deliver(b.ctx, owed)
 		if err == nil || b.ctx.Err() != nil {
 			return b.ctx.Err()
 		}
-		b.log.Error("deliver event: trying again", slog.String("topic", e.Topic.String()), slog.String("event", e.ID), slog.Any("error", err))
+		if CodeOf(err) == TooLarge {
+			return b.deliverEach(p, owed, err)
+		}
+		b.log.Error("deliver events: trying again", slog.String("pattern", p.String()), slog.Int("events", len(owed)), slog.Any("error", err))
 		select {
 		case <-time.After(pause):
 		case <-b.ctx.Done():
 		}
 	}
+}
+
+// deliverEach finds the event that is too large among several, and drops it.
+func (b *Bridge) deliverEach(p Pattern, owed []Owed, err error) error {
+	if len(owed) == 1 {
+		b.log.Error("event dropped", slog.String("pattern", p.String()), slog.String("event", owed[0].ID), slog.Any("error", err))
+		return nil
+	}
+	for i := range owed {
+		if err := b.deliver(p, owed[i:i+1]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // recipients are the members that are owed the event. It returns members itself

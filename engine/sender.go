@@ -42,5 +42,6 @@ type Outcome struct {
 	RetryAfter time.Duration // what the endpoint asked for, or 0
 	Status     int           // the HTTP status, or 0 if there was no answer
 	Err        error         // why it is neither Done nor Gone
+	Answer     string        // the first bytes of a failed attempt's response
 	Latency    time.Duration
 }

@@ -18,7 +18,8 @@ import (
 	"github.com/anybridge/anybridge/core"
 )
 
-// testBackend is topics and procedures in memory, and procedures of its own with
+// testBackend is a system in memory with one other member, who repeats what is
+// published to a topic under "echo." and the topic. It has procedures of its own with
 // which tests make a plugin misbehave.
 type testBackend struct {
 	env Env
@@ -78,7 +79,7 @@ func (b *testBackend) Open(_ context.Context, raw json.RawMessage) (core.Info, e
 		Kind:   "test",
 		Listen: []string{"test://" + config.Label},
 		Can: core.Capabilities{
-			Publish: true, Subscribe: all, Call: true, Register: all[:1], Invoke: []string{"roundrobin"}, Retain: true, Origin: true,
+			Publish: true, Subscribe: all, Call: true, Register: all[:1], Invoke: []string{"roundrobin"}, Retain: true,
 		},
 	}, nil
 }
@@ -101,9 +102,24 @@ func (b *testBackend) Publish(ctx context.Context, e *core.Event) error {
 		b.count("unblocked")
 		return core.AsError(ctx.Err())
 	}
+	repeated := *e
+	repeated.Topic.Name = "echo." + e.Topic.Name
+	e.ID = b.eventID()
+	e.Withheld = e.Topic.Name == "withheld"
+	return b.emit(ctx, &repeated)
+}
+
+func (b *testBackend) eventID() string {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.counters["events"]++
-	id := fmt.Sprintf("event-%d", b.counters["events"])
+	return fmt.Sprintf("event-%d", b.counters["events"])
+}
+
+// emit hands an event of the other member to the subscriptions.
+func (b *testBackend) emit(ctx context.Context, e *core.Event) error {
+	e.ID = b.eventID()
+	b.mu.Lock()
 	var to []*core.Pipe[*core.Event]
 	for p, s := range b.subs {
 		if p.Matches(e.Topic) {
@@ -111,10 +127,8 @@ func (b *testBackend) Publish(ctx context.Context, e *core.Event) error {
 		}
 	}
 	b.mu.Unlock()
-	e.ID = id
-	event := *e
 	for _, s := range to {
-		if err := s.Put(ctx, &event, event.Size()); err != nil && ctx.Err() != nil {
+		if err := s.Put(ctx, e, e.Size()); err != nil && ctx.Err() != nil {
 			return core.AsError(err)
 		}
 	}
@@ -272,12 +286,12 @@ func (b *testBackend) builtin(ctx context.Context, c *core.Call) (*core.Result, 
 		return &core.Result{Payload: core.Payload{Args: json.RawMessage(`["` + strings.Repeat("x", number()) + `"]`)}}, nil
 	case "big event":
 		event := &core.Event{Topic: core.Address{Backend: c.Procedure.Backend, Name: "big"}, Payload: core.Payload{Args: json.RawMessage(`["` + strings.Repeat("x", number()) + `"]`)}}
-		return &core.Result{}, b.Publish(ctx, event)
-	case "flood": // publishes so many events, in its own time
+		return &core.Result{}, b.emit(ctx, event)
+	case "flood": // so many events, in their own time
 		go func(topic core.Address, n int) {
 			for range n {
 				event := &core.Event{Topic: topic, Payload: hundredBytes()}
-				_ = b.Publish(context.Background(), event)
+				_ = b.emit(context.Background(), event)
 			}
 		}(core.Address{Backend: c.Procedure.Backend, Name: "flood"}, number())
 		return &core.Result{}, nil

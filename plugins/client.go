@@ -208,6 +208,7 @@ func (c *client) publish(ctx context.Context, e *core.Event) error {
 	if id := reply.GetEventId(); id != "" {
 		e.ID = id
 	}
+	e.Withheld = reply.GetWithheld()
 	return nil
 }
 

@@ -60,21 +60,17 @@ func setEvent(m *pb.Event, id uint64, e *core.Event) {
 	m.Args, m.Kwargs, m.Details = e.Args, e.Kwargs, e.Details
 	m.EventId = text(e.ID)
 	m.TimeNanos = nanos(e.Time)
-	m.Origin = text(e.Origin)
-	m.ExcludeMe = e.ExcludeMe
 	m.Options = optionsToPB(e.Options)
 }
 
 func eventFromPB(m *pb.Event, backend string) *core.Event {
 	return &core.Event{
-		ID:        m.GetEventId(),
-		Topic:     core.Address{Backend: backend, Name: m.GetTopic()},
-		Payload:   payload(m.GetArgs(), m.GetKwargs()),
-		Time:      fromNanos(m.GetTimeNanos()),
-		Details:   raw(m.GetDetails()),
-		Origin:    m.GetOrigin(),
-		ExcludeMe: m.GetExcludeMe(),
-		Options:   optionsFromPB(m.GetOptions()),
+		ID:      m.GetEventId(),
+		Topic:   core.Address{Backend: backend, Name: m.GetTopic()},
+		Payload: payload(m.GetArgs(), m.GetKwargs()),
+		Time:    fromNanos(m.GetTimeNanos()),
+		Details: raw(m.GetDetails()),
+		Options: optionsFromPB(m.GetOptions()),
 	}
 }
 
@@ -245,7 +241,6 @@ func infoToPB(info core.Info) *pb.OpenResponse {
 			Register:  convertAll[string](info.Can.Register),
 			Invoke:    info.Can.Invoke,
 			Retain:    info.Can.Retain,
-			Origin:    info.Can.Origin,
 		},
 	}
 }
@@ -262,7 +257,6 @@ func infoFromPB(m *pb.OpenResponse) core.Info {
 			Register:  convertAll[core.Match](can.GetRegister()),
 			Invoke:    can.GetInvoke(),
 			Retain:    can.GetRetain(),
-			Origin:    can.GetOrigin(),
 		},
 	}
 }

@@ -29,6 +29,10 @@
 // other error arrives as Internal with its text, a context's error as Timeout or
 // Canceled.
 //
+// Publish. The event must not come back on the backend's own subscriptions. The
+// bridge keeps to itself who published it (Event.Origin, Event.ExcludeMe); ID and
+// Withheld are what Publish may change.
+//
 // Payloads are raw JSON, passed on byte for byte. Nobody checks them on the way,
 // so make only valid JSON. An event, call, result or invocation may have 16 MiB
 // unless the operator says otherwise: larger calls and results are answered with

@@ -74,7 +74,7 @@ func (s *server) Publish(stream pb.Backend_PublishServer) error {
 		given := job.event.ID
 		err := s.publish(job.ctx, backend, job.event)
 		running.remove(job.id)()
-		reply := publishReply{id: job.id, err: err}
+		reply := publishReply{id: job.id, withheld: job.event.Withheld, err: err}
 		if job.event.ID != given {
 			reply.eventID = job.event.ID
 		}
@@ -107,9 +107,10 @@ type publishJob struct {
 }
 
 type publishReply struct {
-	id      uint64
-	eventID string
-	err     error
+	id       uint64
+	eventID  string
+	withheld bool
+	err      error
 }
 
 func (r publishReply) size() int { return entryOverhead + len(r.eventID) + errorSize(r.err) }

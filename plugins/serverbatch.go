@@ -12,7 +12,7 @@ type publishReplyBatch struct {
 
 func (b *publishReplyBatch) add(r publishReply) int {
 	m := b.replies.next()
-	m.Id, m.EventId, m.Error = r.id, text(r.eventID), errorToPB(r.err)
+	m.Id, m.EventId, m.Withheld, m.Error = r.id, text(r.eventID), r.withheld, errorToPB(r.err)
 	return r.size()
 }
 

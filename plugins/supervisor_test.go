@@ -42,7 +42,7 @@ func TestKillWhileBusy(t *testing.T) {
 	p, _ := launch(t)
 	// What a busy machine, or the race detector, makes of the promised second.
 	limit := max(time.Second, 20*time.Since(start))
-	sub, err := p.Subscribe(t.Context(), exact("news"))
+	sub, err := p.Subscribe(t.Context(), exact("echo.news"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestKillWhileBusy(t *testing.T) {
 
 func TestRepeatedKills(t *testing.T) {
 	p, _ := launch(t, func(s *Spec) { s.Limits.BackoffMax = 200 * time.Millisecond })
-	sub, err := p.Subscribe(t.Context(), exact("news"))
+	sub, err := p.Subscribe(t.Context(), exact("echo.news"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,7 +282,7 @@ func TestHungProcessIsReplaced(t *testing.T) {
 func TestReconfigure(t *testing.T) {
 	p, _ := launch(t, func(s *Spec) { s.Config = json.RawMessage(`{"label":"one"}`) })
 	pid := p.Process().PID
-	sub, err := p.Subscribe(t.Context(), exact("news"))
+	sub, err := p.Subscribe(t.Context(), exact("echo.news"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ func TestInfo(t *testing.T) {
 	p, _ := launch(t, func(s *Spec) { s.Config = json.RawMessage(`{"label":"a"}`) })
 	want := core.Info{Kind: "test", Listen: []string{"test://a"}, Can: core.Capabilities{
 		Publish: true, Subscribe: []core.Match{core.Exact, core.Prefix, core.Wildcard}, Call: true,
-		Register: []core.Match{core.Exact}, Invoke: []string{"roundrobin"}, Retain: true, Origin: true,
+		Register: []core.Match{core.Exact}, Invoke: []string{"roundrobin"}, Retain: true,
 	}}
 	if got := p.Info(); !reflect.DeepEqual(got, want) {
 		t.Errorf("Info: got %+v, want %+v", got, want)
@@ -37,7 +37,7 @@ func TestInfo(t *testing.T) {
 
 func TestEventsCrossWithEveryField(t *testing.T) {
 	p, _ := launch(t)
-	s, err := p.Subscribe(t.Context(), core.Pattern{Address: name("com.shop"), Match: core.Prefix})
+	s, err := p.Subscribe(t.Context(), core.Pattern{Address: name(""), Match: core.Prefix})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,17 +50,28 @@ func TestEventsCrossWithEveryField(t *testing.T) {
 		e := &core.Event{
 			ID: "the bridge's", Topic: name("com.shop.order"), Payload: core.Payload{Args: json.RawMessage(`[1]`), Kwargs: json.RawMessage(`{"a":2}`)},
 			Time: time.Date(2014, 5, 6, 7, 8, 9, 10, time.UTC), Details: json.RawMessage(`{"x":3}`),
-			Origin: "token", ExcludeMe: true, Options: options,
+			Options: options,
 		}
 		if err := p.Publish(t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
-		if !strings.HasPrefix(e.ID, "event-") {
-			t.Errorf("Publish left the id %q", e.ID)
+		if !strings.HasPrefix(e.ID, "event-") || e.Withheld {
+			t.Errorf("Publish left %+v", e)
 		}
-		if got := nextEvents(t, s, 1)[0]; !reflect.DeepEqual(got, e) {
+		got := nextEvents(t, s, 1)[0]
+		if got.Topic != name("echo.com.shop.order") || !strings.HasPrefix(got.ID, "event-") || got.ID == e.ID {
+			t.Errorf("got %+v of %+v", got, e)
+		}
+		if got.Topic, got.ID = e.Topic, e.ID; !reflect.DeepEqual(got, e) {
 			t.Errorf("got %+v, want %+v", got, e)
 		}
+	}
+	withheld := &core.Event{Topic: name("withheld"), Origin: "token", ExcludeMe: true}
+	if err := p.Publish(t.Context(), withheld); err != nil || !withheld.Withheld {
+		t.Errorf("not withheld: %+v, %v", withheld, err)
+	}
+	if got := nextEvents(t, s, 1)[0]; got.Origin != "" || got.ExcludeMe {
+		t.Errorf("the backend was told who published: %+v", got)
 	}
 	wantCode(t, p.Publish(t.Context(), &core.Event{Topic: name("refused")}), core.Forbidden)
 	wantCode(t, p.Publish(t.Context(), &core.Event{Topic: name("panic")}), core.Internal)
@@ -319,11 +330,11 @@ func TestBigPayloads(t *testing.T) {
 func TestSlowSubscriptionHoldsUpOnlyItself(t *testing.T) {
 	const n = 5000
 	p, _ := launch(t, func(s *Spec) { s.Limits.Window = 64 << 10 })
-	slow, err := p.Subscribe(t.Context(), exact("slow"))
+	slow, err := p.Subscribe(t.Context(), exact("echo.slow"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	fast, err := p.Subscribe(t.Context(), exact("fast"))
+	fast, err := p.Subscribe(t.Context(), exact("echo.fast"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,6 +29,8 @@ type callback struct {
 	Status    int
 	Error     string
 
+	WebhookID string `json:"-"` // from the header
+
 	Body []byte          `json:"-"`
 	Gone <-chan struct{} `json:"-"` // closed when the bridge hangs up, or when the answer is out
 }
@@ -168,7 +170,7 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := a.key.Verify(body, r.Header); err != nil {
 		a.t.Errorf("callback to %s is not signed as it should be: %v", r.URL, err)
 	}
-	c := callback{Body: body, Gone: r.Context().Done()}
+	c := callback{WebhookID: r.Header.Get("Webhook-Id"), Body: body, Gone: r.Context().Done()}
 	if err := json.Unmarshal(body, &c); err != nil {
 		a.t.Errorf("callback %s: %v", body, err)
 	}

@@ -2,6 +2,7 @@ package tests
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -61,6 +62,7 @@ const theToken = "the-token-of-the-tests"
 // setup is what one bridge's configuration says. The zero value is one WAMP router
 // on a free port, and theToken.
 type setup struct {
+	listen     string            // of the REST API; "127.0.0.1:0" if empty
 	wampListen string            // "127.0.0.1:0" if empty
 	tokens     map[string]string // more tokens, by name, with every right
 	wamp       string            // the whole WAMP backend, when it is on somebody else's router
@@ -69,11 +71,9 @@ type setup struct {
 // config is the configuration file.
 func (s setup) config(dataDir string) string {
 	var b strings.Builder
-	listen := s.wampListen
-	if listen == "" {
-		listen = "127.0.0.1:0"
-	}
-	fmt.Fprintf(&b, "listen: 127.0.0.1:0\ndata_dir: %s\n", dataDir)
+	const anyPort = "127.0.0.1:0"
+	listen := cmp.Or(s.wampListen, anyPort)
+	fmt.Fprintf(&b, "listen: %s\ndata_dir: %s\n", cmp.Or(s.listen, anyPort), dataDir)
 	fmt.Fprintf(&b, "tokens:\n  tests: {token: %s, allow: [\"*\"]}\n", theToken)
 	for _, name := range slices.Sorted(maps.Keys(s.tokens)) {
 		fmt.Fprintf(&b, "  %s: {token: %s, allow: [\"*\"]}\n", name, s.tokens[name])
@@ -97,6 +97,7 @@ type bridge struct {
 	Config string // the configuration file
 
 	process *os.Process
+	told    chan string   // gets the URL of the REST API once it is served
 	exited  chan struct{} // closed when the process has ended
 	err     error         // how it ended; after exited
 	log     *logBuffer
@@ -106,27 +107,9 @@ type bridge struct {
 // ends: then no process of it may be left.
 func startBridge(t testing.TB, s setup) *bridge {
 	t.Helper()
-	dir := t.TempDir()
-	b := &bridge{Config: filepath.Join(dir, "anybridge.yaml"), exited: make(chan struct{}), log: &logBuffer{}}
+	b := &bridge{Config: filepath.Join(t.TempDir(), "anybridge.yaml"), log: &logBuffer{}}
 	b.configure(t, s)
-	cmd := exec.Command(anybridge, "serve", "--config", b.Config)
-	cmd.Dir = dir
-	cmd.Stderr = b.log
-	cmd.WaitDelay = 5 * time.Second
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	b.process = cmd.Process
-	told := make(chan string, 1)
-	go func() {
-		defer close(b.exited)
-		b.readOutput(stdout, told)
-		b.err = cmd.Wait()
-	}()
+	b.launch(t)
 	t.Cleanup(func() {
 		b.stop(t)
 		for _, bad := range []string{"DATA RACE", "panic"} {
@@ -138,19 +121,51 @@ func startBridge(t testing.TB, s setup) *bridge {
 			t.Logf("what the bridge said:\n%s", b.log)
 		}
 	})
-	select {
-	case b.URL = <-told:
-	case <-b.exited:
-		t.Fatalf("anybridge ended: %v", b.err)
-	case <-time.After(patience):
-		t.Fatal("anybridge does not say where its REST API is")
-	}
+	b.URL = b.serving(t)
 	b.rest = rest{url: b.URL, token: theToken}
 	b.waitReady(t)
 	if s.wamp == "" {
 		b.findRouter(t)
 	}
 	return b
+}
+
+// launch runs the program on its configuration and data. It may do so again when the
+// process has ended.
+func (b *bridge) launch(t testing.TB) {
+	t.Helper()
+	cmd := exec.Command(anybridge, "serve", "--config", b.Config)
+	cmd.Dir = filepath.Dir(b.Config)
+	cmd.Stderr = b.log
+	cmd.WaitDelay = 5 * time.Second
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	told, exited := make(chan string, 1), make(chan struct{})
+	b.process, b.told, b.exited = cmd.Process, told, exited
+	go func() {
+		defer close(exited)
+		b.readOutput(stdout, told)
+		b.err = cmd.Wait()
+	}()
+}
+
+// serving waits until the REST API is served, and returns its URL.
+func (b *bridge) serving(t testing.TB) string {
+	t.Helper()
+	select {
+	case u := <-b.told:
+		return u
+	case <-b.exited:
+		t.Fatalf("anybridge ended: %v", b.err)
+	case <-time.After(patience):
+		t.Fatal("anybridge does not say where its REST API is")
+	}
+	return ""
 }
 
 // configure writes the configuration file.
@@ -202,6 +217,10 @@ type status struct {
 		Counters map[string]int64
 	}
 	Registrations, Subscriptions int
+	Engine                       struct {
+		DeadLetters int64 `json:"dead_letters"`
+		Counters    map[string]int64
+	}
 }
 
 func (b *bridge) status(t testing.TB) status {

@@ -14,6 +14,7 @@ import (
 type rest struct {
 	url   string
 	token string
+	key   string // Idempotency-Key of what it sends; none if empty
 }
 
 // object is a JSON object written in Go.
@@ -62,6 +63,9 @@ func (r rest) send(ctx context.Context, method, path string, body any) (answer, 
 	}
 	if r.token != "" {
 		req.Header.Set("Authorization", "Bearer "+r.token)
+	}
+	if r.key != "" {
+		req.Header.Set("Idempotency-Key", r.key)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := httpClient.Do(req)

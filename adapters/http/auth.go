@@ -37,17 +37,45 @@ func (x *exchange) identify(fromBody string) error {
 }
 
 func (x *exchange) authenticate(text string) error {
+	g := x.f.guesses
+	origin := g.origin(x.r.RemoteAddr)
+	if wait := g.wait(origin, text, x.f.clock); wait > 0 {
+		return x.wrongToken(origin, tooManyGuesses(wait))
+	}
 	token, err := x.f.o.Tokens().Authenticate(text)
 	if err != nil {
 		x.challenge(text)
+		if text == "" {
+			return err
+		}
+		if !core.MistypedToken(text) {
+			if _, wait, ok := g.slot(origin).wrong.take(x.f.clock(), g.wrong); !ok {
+				err = tooManyGuesses(wait)
+			}
+		}
+		return x.wrongToken(origin, err)
+	}
+	g.right(origin, text)
+	x.token, x.text = token, text
+	gate := x.f.admission.gate(token.Name)
+	if token.Limits.PerSecond > 0 {
+		if err := x.spend(gate, token.Limits); err != nil {
+			return err
+		}
+	}
+	if err := x.f.admission.enter(gate); err != nil {
 		return err
 	}
-	gate, err := x.f.admission.enter(token.Name)
-	if err != nil {
-		return err
-	}
-	x.token, x.text, x.tokenGate = token, text, gate
+	x.tokenGate = gate
+	x.known()
 	return nil
+}
+
+// wrongToken counts what is not let in.
+func (x *exchange) wrongToken(origin uint64, err error) error {
+	x.f.metrics.wrongTokens.Add(1)
+	x.unknown(x.f.guesses.slot(origin), err)
+	return err
 }
 
 // challenge sets WWW-Authenticate (RFC 6750, section 3).
@@ -64,7 +92,9 @@ func (x *exchange) may(v core.Verb, a core.Address) error {
 	if x.token.Grants.Allow(v, a) {
 		return nil
 	}
-	return x.missing(string(v) + ":" + x.f.text(a))
+	err := x.missing(string(v) + ":" + x.f.text(a))
+	x.refused(string(v), core.Pattern{Address: a}, "", err)
+	return err
 }
 
 // mayPattern checks that the token has a scope for the verb on all that a pattern
@@ -86,7 +116,9 @@ func (x *exchange) mayPattern(v core.Verb, p core.Pattern) error {
 		}
 		scope = string(v) + ":" + strings.Join(parts, ".")
 	}
-	return x.missing(scope)
+	err := x.missing(scope)
+	x.refused(string(v), p, "", err)
+	return err
 }
 
 func (x *exchange) missing(scope string) error {
@@ -98,5 +130,7 @@ func (x *exchange) admin() error {
 	if x.token.Grants.Admin() {
 		return nil
 	}
-	return x.missing(string(core.VerbAdmin))
+	err := x.missing(string(core.VerbAdmin))
+	x.refused(string(core.VerbAdmin), core.Pattern{}, "", err)
+	return err
 }

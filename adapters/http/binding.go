@@ -21,7 +21,7 @@ type endpointSpec struct {
 	rate        float64
 	retry       []time.Duration
 	excludeMe   bool
-	secret      core.Secret
+	secrets     []core.Secret
 }
 
 // bindingSpec is one entry of "endpoints".
@@ -206,7 +206,7 @@ func (s *scanner) endpointField(e *endpointSpec, field string) (err error) {
 	case "exclude_me":
 		e.excludeMe, err = s.boolean()
 	case "secret":
-		e.secret, err = s.secret()
+		e.secrets, err = s.secrets()
 	}
 	return err
 }
@@ -251,6 +251,27 @@ func (s *scanner) retry() ([]time.Duration, error) {
 		out = append(out, d)
 		return nil
 	})
+	return out, err
+}
+
+// secrets reads one signing key, or a list of the current one and the former.
+func (s *scanner) secrets() ([]core.Secret, error) {
+	if s.space() != '[' {
+		secret, err := s.secret()
+		return []core.Secret{secret}, err
+	}
+	var out []core.Secret
+	err := s.list(func(i int) error {
+		if i >= maxKeys {
+			return wrong("more than " + strconv.Itoa(maxKeys) + " secrets: want the current one and the former")
+		}
+		secret, err := s.secret()
+		out = append(out, secret)
+		return err
+	})
+	if err == nil && len(out) == 0 {
+		err = wrong("want a secret, or a list of the current one and the former")
+	}
 	return out, err
 }
 

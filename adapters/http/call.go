@@ -8,12 +8,17 @@ import (
 	"time"
 
 	"github.com/anybridge/anybridge/core"
+	"github.com/anybridge/anybridge/engine"
 )
 
 // call serves POST /call/PROCEDURE/: it waits for the result, or starts a call
 // whose outcome goes to a callback.
 func (f *Frontend) call(x *exchange) error {
 	if err := x.bearer(); err != nil {
+		return err
+	}
+	key, err := x.idempotencyKey()
+	if err != nil {
 		return err
 	}
 	body, err := x.body()
@@ -36,7 +41,10 @@ func (f *Frontend) call(x *exchange) error {
 	}
 	c := &core.Call{Procedure: procedure, Payload: req.Payload}
 	if req.callback != nil {
-		return f.startCall(x, c, &req)
+		return f.startCall(x, c, &req, key, body)
+	}
+	if key != "" {
+		return core.Errorf(core.InvalidArgument, "%s needs a callback: the result of a call that somebody waits for is not kept", keyHeader)
 	}
 	timeout, err := boundedTimeout(req.timeout, f.limits.Timeout, f.limits.MaxTimeout)
 	if err != nil {
@@ -63,28 +71,51 @@ func callError(ctx context.Context, err error, timeout time.Duration) error {
 	return err
 }
 
-// startCall answers 202 with the id under which the callback gets the outcome.
-func (f *Frontend) startCall(x *exchange, c *core.Call, req *callRequest) error {
+// startCall answers 202 with the id under which the callback gets the outcome. The
+// call is in the engine's store then: whatever happens to the bridge, it is made at
+// most once, and an outcome is delivered at least once ("unknown" if the bridge was
+// stopped meanwhile).
+func (f *Frontend) startCall(x *exchange, c *core.Call, req *callRequest, key string, body []byte) error {
 	timeout, err := boundedTimeout(req.timeout, f.limits.AsyncTimeout, f.limits.MaxAsyncTimeout)
 	if err != nil {
 		return err
 	}
 	if err := f.o.Callbacks.CheckURL(req.callback.url); err != nil {
+		x.refused(string(core.VerbCall), core.Pattern{Address: c.Procedure}, req.callback.url, err)
 		return prefixed("callback", err)
 	}
-	id, err := f.o.Work.StartCall(x.r.Context(), x.token.Name, c, timeout, x.endpoint(req.callback))
-	if err != nil {
-		return err
+	start := engine.AsyncCall{Owner: x.token.Name, Call: c, Timeout: timeout, To: x.endpoint(req.callback, nil)}
+	if key == "" {
+		id, err := f.o.Work.StartCall(x.r.Context(), start)
+		if err != nil {
+			return err
+		}
+		return x.replyID(http.StatusAccepted, id)
 	}
-	return x.replyID(http.StatusAccepted, id)
+	return x.once(keyed{
+		key: key, prefix: "call", fingerprint: x.fingerprint(c.Procedure, body, req.token), unknown: mayBeDone,
+		work: func(ctx context.Context, claim *engine.Claim) (int, error) {
+			start.ID, start.Again = claim.ID, claim.Again
+			id, err := f.o.Work.StartCall(ctx, start)
+			if err != nil {
+				return 0, err
+			}
+			x.putID(id)
+			return http.StatusAccepted, nil
+		},
+	})
 }
 
 // replyID answers {"id": …}.
 func (x *exchange) replyID(status int, id string) error {
+	x.putID(id)
+	return x.reply(status, jsonType)
+}
+
+func (x *exchange) putID(id string) {
 	x.out = append(x.out[:0], `{"id":`...)
 	x.out = appendString(x.out, id)
 	x.out = append(x.out, '}', '\n')
-	return x.reply(status, jsonType)
 }
 
 func boundedTimeout(asked, usual, most time.Duration) (time.Duration, error) {

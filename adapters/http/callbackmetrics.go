@@ -66,7 +66,7 @@ func sentOutcome(out *engine.Outcome, err error) callbackOutcome {
 		return outcomeBusy
 	case errors.Is(err, errDeadline):
 		return outcomeTimeout
-	case errors.Is(err, errForbidden), core.CodeOf(err) == core.CallbackForbidden:
+	case errors.Is(err, errForbidden), errors.Is(err, errProxyForbids), core.CodeOf(err) == core.CallbackForbidden:
 		return outcomeForbidden
 	}
 	return outcomeFailed

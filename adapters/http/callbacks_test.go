@@ -1,14 +1,11 @@
 package rest
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -38,7 +35,7 @@ func TestCallbackGolden(t *testing.T) {
 			t.Errorf("got %+v", out)
 		}
 	}
-	endpoint := &core.Endpoint{URL: a.URL + "/hook", Key: DeriveKey(shopToken)}
+	endpoint := &core.Endpoint{URL: a.URL + "/hook", Keys: []core.Secret{DeriveKey(shopToken)}}
 	hook, err := standardwebhooks.NewWebhookRaw(DeriveKey(shopToken))
 	if err != nil {
 		t.Fatal(err)
@@ -228,43 +225,6 @@ func TestInvocationsThatGetNoAnswer(t *testing.T) {
 	}
 }
 
-// The bound counts what comes out of the decompressor.
-func TestCompressedAnswers(t *testing.T) {
-	var bomb, small bytes.Buffer
-	z := gzip.NewWriter(&bomb)
-	_, _ = z.Write([]byte(`"`))
-	_, _ = io.Copy(z, io.LimitReader(zeros{}, 64<<20))
-	_ = z.Close()
-	z = gzip.NewWriter(&small)
-	_, _ = z.Write([]byte(`"hello"`))
-	_ = z.Close()
-	c := newCallbacks(t, CallbackOptions{Policy: Policy{Allow: loopback()}})
-	for name, body := range map[string][]byte{"small": small.Bytes(), "bomb": bomb.Bytes(), "broken": small.Bytes()[:12]} {
-		a := newApp(t, func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Encoding", "gzip")
-			_, _ = w.Write(body)
-		})
-		got, err := c.Invoke(context.Background(), registration(a.URL), invocation())
-		switch {
-		case name == "small" && (err != nil || string(got.Args) != `["hello"]`):
-			t.Errorf("%s: %v, %v", name, got, err)
-		case name == "bomb" && (core.CodeOf(err) != core.CallbackFailed || !strings.Contains(err.Error(), "too long")):
-			t.Errorf("%s: %v", name, err)
-		case name == "broken" && core.CodeOf(err) != core.CallbackFailed:
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
-type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = '0'
-	}
-	return len(p), nil
-}
-
 func TestSendOutcomes(t *testing.T) {
 	for _, tt := range []struct {
 		status     int
@@ -434,22 +394,6 @@ func TestBusyHost(t *testing.T) {
 	close(release)
 	if out := <-done; !out.Done {
 		t.Errorf("got %+v", out)
-	}
-}
-
-func TestTLSCallbacks(t *testing.T) {
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "5") }))
-	s.Config.ErrorLog = log.New(io.Discard, "", 0)
-	s.StartTLS()
-	defer s.Close()
-	pool := s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
-	c := newCallbacks(t, CallbackOptions{Policy: Policy{Allow: loopback()}, CA: pool})
-	if got, err := c.Invoke(context.Background(), registration(s.URL), invocation()); err != nil || string(got.Args) != "[5]" {
-		t.Errorf("got %v, %v", got, err)
-	}
-	c = newCallbacks(t, CallbackOptions{Policy: Policy{Allow: loopback()}})
-	if _, err := c.Invoke(context.Background(), registration(s.URL), invocation()); core.CodeOf(err) != core.CallbackFailed || !strings.Contains(err.Error(), "certificate") {
-		t.Errorf("got %v", err)
 	}
 }
 

@@ -16,12 +16,14 @@ type exchange struct {
 	f     *Frontend
 	w     http.ResponseWriter
 	r     *http.Request
+	start time.Time
 	route *route
 	name  string // from the path, decoded
 
 	token     *core.Token // who asks, once that is known
 	text      string      // what was presented
 	tokenGate *tokenGate
+	stranger  stranger
 
 	out    []byte // the body of the answer
 	status int    // what was answered; 0 = nothing yet
@@ -45,14 +47,23 @@ func (x *exchange) reply(status int, contentType string) error {
 	if status != http.StatusNoContent {
 		h["Content-Length"] = []string{strconv.Itoa(len(x.out))}
 	}
-	if len(x.out) > largeReply {
-		_ = http.NewResponseController(x.w).SetWriteDeadline(time.Now().Add(x.f.limits.ReadTimeout))
+	if most := x.f.limits.WriteTimeout; len(x.out) > largeReply || x.r.ProtoMajor > 1 || time.Since(x.start) > most/2 {
+		// Now, and not while the answer was awaited, the client has to read.
+		_ = http.NewResponseController(x.w).SetWriteDeadline(time.Now().Add(most))
 	}
 	x.w.WriteHeader(status)
 	if len(x.out) > 0 {
 		_, _ = x.w.Write(x.out)
 	}
 	return nil
+}
+
+// extendHTTP2 lets a request over HTTP/2 wait for its answer: unlike HTTP/1's, its
+// write deadline ends it also while nothing is written.
+func (x *exchange) extendHTTP2() {
+	if lim := &x.f.limits; x.r.ProtoMajor > 1 {
+		_ = http.NewResponseController(x.w).SetWriteDeadline(x.start.Add(lim.ReadTimeout + lim.MaxTimeout + lim.WriteTimeout))
+	}
 }
 
 // largeReply is more than what a connection takes without the client reading.
@@ -74,7 +85,10 @@ func (x *exchange) body() ([]byte, error) {
 	if enc := x.r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
 		return nil, core.Errorf(core.InvalidArgument, "Content-Encoding %s: send the body as it is", quote(enc))
 	}
-	const first = 64 << 10 // more is allocated as it arrives
+	if err := x.strange(); err != nil {
+		return nil, err
+	}
+	const first = smallBody // more is allocated as it arrives
 	if n < 0 {
 		n = 512
 	}
@@ -97,6 +111,9 @@ func (x *exchange) body() ([]byte, error) {
 		}
 		if len(buf) == cap(buf) {
 			buf = append(buf, 0)[:len(buf)]
+			if err := x.grow(cap(buf)); err != nil {
+				return nil, err
+			}
 		}
 	}
 }

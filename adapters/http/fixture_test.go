@@ -3,6 +3,7 @@ package rest
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"net"
@@ -61,13 +62,16 @@ func newFixture(t testing.TB, with setup) *fixture {
 		t.Fatal(err)
 	}
 	f.work = engine.New(engine.Options{
-		Sender: f.calls, Log: log,
+		Sender: f.calls, Log: log, Dir: t.TempDir(),
 		Call: func(ctx context.Context, c *core.Call) (*core.Result, error) { return f.bridge.Call(ctx, c) },
 		Gone: func(ctx context.Context, s *core.Subscription) {
 			_, _ = f.bridge.Unsubscribe(ctx, s.Owner, []core.Pattern{s.Pattern})
 		},
 	})
-	f.bridge = core.NewBridge(core.BridgeOptions{DefaultBackend: "wamp", Deliverer: f.work, Invoker: f.calls, Log: log})
+	if err := f.work.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.bridge = core.NewBridge(core.BridgeOptions{DefaultBackend: "wamp", Deliverer: f.work, Registry: f.work.Registry(), Invoker: f.calls, Log: log})
 	f.bridge.SetBackend("wamp", f.wamp, canAll())
 	f.bridge.SetBackend("irc", newMemory(), core.Info{Kind: "irc", Can: core.Capabilities{Publish: true, Subscribe: []core.Match{core.Exact}}})
 	f.bridge.SetBackend("mute", newMemory(), core.Info{Kind: "mute"})
@@ -143,6 +147,15 @@ func (f *fixture) setTokens(scopes map[string][]string) {
 func (f *fixture) do(method, path, body string) (int, string) {
 	f.t.Helper()
 	return f.as(shopToken, method, path, body)
+}
+
+// publish publishes an event of nobody's under an ID.
+func (f *fixture) publish(id, topic string) {
+	f.t.Helper()
+	e := &core.Event{ID: id, Topic: core.Address{Backend: "wamp", Name: topic}, Payload: core.Payload{Args: json.RawMessage(`[1]`)}}
+	if err := f.bridge.Publish(f.t.Context(), e); err != nil {
+		f.t.Fatal(err)
+	}
 }
 
 func (f *fixture) as(token, method, path, body string) (int, string) {

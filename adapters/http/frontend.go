@@ -20,8 +20,12 @@ type Frontend struct {
 	routes    map[string]*route
 	metrics   *metrics
 	admission *admission
+	guesses   *guesses
+	strangers *strangers
+	conns     *connections
 	exchanges sync.Pool
 	started   time.Time
+	clock     func() int64 // nanoseconds since then
 	draining  atomic.Bool
 	server    http.Server
 }
@@ -34,6 +38,10 @@ func New(o Options) (*Frontend, error) {
 	}
 	f := &Frontend{o: o, limits: o.Limits.withDefaults(), started: time.Now()}
 	f.admission = newAdmission(f.limits.MaxRequests, f.limits.MaxRequestsPerToken)
+	f.clock = func() int64 { return int64(time.Since(f.started)) }
+	f.guesses = newGuesses(f.limits.MaxGuesses, f.limits.GuessPause)
+	f.strangers = &strangers{maxNow: int64(f.limits.MaxRequests), maxBytes: strangerBytes}
+	f.conns = newConnections(f.limits.MaxConnections, f.limits.MaxConnectionsPerAddress)
 	f.exchanges.New = func() any { return new(exchange) }
 	f.metrics = newMetrics(f)
 	f.routes = f.table()
@@ -51,17 +59,18 @@ func (f *Frontend) Handler() http.Handler { return http.HandlerFunc(f.serve) }
 func (f *Frontend) serve(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	x := f.exchanges.Get().(*exchange) //nolint:forcetypeassert // its New makes nothing else
-	x.f, x.w, x.r = f, w, r
-	defer f.finish(x, start)
+	x.f, x.w, x.r, x.start = f, w, r, start
+	defer f.finish(x)
 	rt, name, named := f.route(r)
 	x.route, x.name = rt, name
+	x.extendHTTP2()
 	if err := f.handle(x, rt, named); err != nil {
 		x.problem(err)
 	}
 }
 
 // finish answers a panic, counts the request and gives the exchange back.
-func (f *Frontend) finish(x *exchange, start time.Time) {
+func (f *Frontend) finish(x *exchange) {
 	if p := recover(); p != nil {
 		if p == http.ErrAbortHandler { //nolint:errorlint,err113 // net/http compares it so
 			panic(p)
@@ -71,12 +80,13 @@ func (f *Frontend) finish(x *exchange, start time.Time) {
 			x.problem(&core.Error{Code: core.Internal})
 		}
 	}
-	elapsed := time.Since(start)
+	elapsed := time.Since(x.start)
 	x.route.count(x.status, elapsed)
 	if f.o.Log.Enabled(x.r.Context(), slog.LevelDebug) {
 		f.o.Log.Debug("request", slog.String("method", x.r.Method), slog.String("route", x.route.pattern),
 			slog.String("token", x.owner()), slog.Int("status", x.status), slog.Duration("took", elapsed))
 	}
+	x.known()
 	if x.tokenGate != nil {
 		f.admission.leave(x.tokenGate)
 	}
@@ -90,20 +100,16 @@ func (f *Frontend) finish(x *exchange, start time.Time) {
 }
 
 func (f *Frontend) handle(x *exchange, rt *route, named bool) error {
+	if err := x.checkURL(x.r); err != nil {
+		return err
+	}
 	if rt.unknown() || named != rt.named {
 		return noRoute(rt)
 	}
-	handler := rt.post
-	switch x.r.Method {
-	case http.MethodPost:
-	case http.MethodGet, http.MethodHead:
-		handler = rt.get
-	case http.MethodOptions:
-		x.w.Header().Set("Allow", rt.allow)
-		return x.reply(http.StatusNoContent, "")
-	default:
-		handler = nil
+	if x.r.Method == http.MethodOptions {
+		return f.options(x)
 	}
+	handler := rt.handler(x.r.Method)
 	if handler == nil {
 		x.w.Header().Set("Allow", rt.allow)
 		return core.Errorf(methodNotAllowed, "%s is for %s", rt.pattern, rt.allow)
@@ -148,6 +154,11 @@ func (f *Frontend) route(r *http.Request) (rt *route, name string, named bool) {
 	rest = strings.TrimSuffix(rest, "/")
 	if rest == "" {
 		return rt, "", false
+	}
+	if rt.things {
+		if rt, rest = f.thing(first, rest); !rt.named {
+			return rt, "", false
+		}
 	}
 	if encoded {
 		rest = unescapePath(rest)

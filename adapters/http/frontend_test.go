@@ -122,7 +122,7 @@ func TestGoneUnsubscribes(t *testing.T) {
 }
 
 // eventually waits until something that happens on its own has happened.
-func eventually(t *testing.T, happened func() bool) {
+func eventually(t testing.TB, happened func() bool) {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); !happened(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
@@ -367,7 +367,7 @@ func TestMetrics(t *testing.T) {
 	var got string
 	eventually(t, func() bool {
 		_, got = f.as("", "GET", "/metrics", "")
-		return strings.Contains(got, `anybridge_http_requests_total{route="/call/{procedure}/",status="404"} 1`)
+		return strings.Contains(got, `anybridge_http_requests_total{route="/call/{procedure}/",status="404"} 1`) && strings.Contains(got, `{lane="0"}`)
 	})
 	for _, want := range []string{
 		`anybridge_build_info{version="1.2.3"} 1`,
@@ -379,8 +379,9 @@ func TestMetrics(t *testing.T) {
 		`anybridge_calls_total{direction="out"} 2`,
 		`anybridge_calls_failed_total{direction="out"} 1`,
 		`anybridge_registrations_now 1`,
-		`anybridge_engine_pending_now 0`,
-		`anybridge_engine_delivered_total 0`,
+		`anybridge_engine_pending_now{lane="0"} 0`,
+		`anybridge_engine_attempts_total{outcome="delivered"} 0`,
+		`anybridge_engine_stored_bytes_max 1.073741824e+10`,
 		`anybridge_backend_up{backend="wamp",kind="memory"} 1`,
 		`anybridge_backend_up{backend="down",kind="memory"} 0`,
 		`anybridge_backend_events_total{backend="wamp",name="things_seen"} 3`,
@@ -404,7 +405,7 @@ func TestOpenAPIIsServed(t *testing.T) {
 			continue
 		}
 		item := doc.Paths.Value(rt.pattern)
-		if item == nil || (item.Get != nil) != (rt.get != nil) || (item.Post != nil) != (rt.post != nil) {
+		if item == nil || (item.Get != nil) != (rt.get != nil) || (item.Post != nil) != (rt.post != nil) || (item.Delete != nil) != (rt.delete != nil) {
 			t.Errorf("openapi.json does not describe %s as it is served", rt.pattern)
 		}
 	}

@@ -107,7 +107,7 @@ func FuzzDecodeNames(f *testing.F) {
 func FuzzHandler(f *testing.F) {
 	fx := newFixture(f, setup{limits: Limits{Timeout: 1}})
 	// Nothing that a fuzzer subscribes is ever connected to.
-	fx.calls.transport.Load().DialContext = func(context.Context, string, string) (net.Conn, error) {
+	fx.calls.policy.Load().transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
 		return nil, errors.New("no connections in this test")
 	}
 	handler := fx.front.Handler()

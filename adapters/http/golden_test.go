@@ -26,6 +26,7 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 
 	"github.com/anybridge/anybridge/core"
+	"github.com/anybridge/anybridge/engine"
 )
 
 var update = flag.Bool("update", false, "write the answers into the golden files")
@@ -50,6 +51,30 @@ func goldenSetup(t *testing.T, name string) (with setup, prepare func(*fixture))
 	case "busy": // as many requests as allowed are under way
 		with.limits.MaxRequests = 1
 		prepare = func(f *fixture) { f.front.admission.all.Add(1) }
+	case "rated": // a token may make one request a minute, two at once
+		prepare = func(f *fixture) {
+			f.front.clock = func() int64 { return 1 }
+			f.limit(core.TokenLimits{PerSecond: 1.0 / 60, Burst: 2})
+		}
+	case "few-endpoints": // a token may hold one
+		prepare = func(f *fixture) { f.limit(core.TokenLimits{Endpoints: 1}) }
+	case "suspicious": // one wrong token a minute
+		with.limits.MaxGuesses, with.limits.GuessPause = 1, time.Minute
+		prepare = func(f *fixture) { f.front.clock = func() int64 { return 1 } }
+	case "dead-letters":
+		prepare = deadLetters
+	case "claimed": // the shop's key order-1
+		prepare = func(f *fixture) {
+			if _, _, err := f.work.Claim(t.Context(), "shop", "order-1", "evt", nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	case "settled": // the engine works on all its lanes
+		prepare = func(f *fixture) {
+			eventually(t, func() bool {
+				return !slices.ContainsFunc(f.work.Status(t.Context()).Lanes, func(l engine.LaneStatus) bool { return !l.Mine })
+			})
+		}
 	case "starting": // not ready yet
 		prepare = func(f *fixture) { f.notReady.Store(true) }
 	case "no-callbacks": // callbacks to public addresses only
@@ -116,8 +141,9 @@ func playGolden(t *testing.T, file string, doc *openapi3.T, seen map[string]bool
 	f := newFixture(t, s)
 	prepare(f)
 	a := newApp(t, appAnswer)
-	hide := strings.NewReplacer(a.URL, "{app}", shopToken, "{shop}", mobileToken, "{mobile}")
-	show := strings.NewReplacer("{app}", a.URL, "{shop}", shopToken, "{mobile}", mobileToken)
+	long := strings.Repeat("x", 9000)
+	hide := strings.NewReplacer(long, "{long}", a.URL, "{app}", shopToken, "{shop}", mobileToken, "{mobile}")
+	show := strings.NewReplacer("{long}", long, "{app}", a.URL, "{shop}", shopToken, "{mobile}", mobileToken)
 	out := comment
 	for i, step := range strings.Split(story, nextMark) {
 		request, _, _ := strings.Cut(step, answerMark)
@@ -256,7 +282,38 @@ func checkDocument(t *testing.T, f *fixture, doc *openapi3.T, seen map[string]bo
 	}
 }
 
+// deadLetters leaves the shop with two dead letters, evt_1 on com.shop.order and
+// call_1 of com.shop.add2, and with evt_2 on com.shop.late, which is tried again in
+// an hour.
+func deadLetters(f *fixture) {
+	f.t.Helper()
+	a := newApp(f.t, appAnswer)
+	f.want(200, "POST", "/subscribe/", `{"endpoints": {"com.shop.order": {"url": "`+a.URL+`/broken", "retry": []}, "com.shop.late": {"url": "`+a.URL+`/overloaded", "retry": ["1h"]}}}`)
+	reaches := func(state engine.State, n int) {
+		f.t.Helper()
+		eventually(f.t, func() bool {
+			list, _, err := f.work.Deliveries(f.t.Context(), engine.Filter{State: state})
+			return err == nil && len(list) == n
+		})
+	}
+	f.publish("evt_1", "com.shop.order")
+	reaches(engine.Failed, 1)
+	call := engine.AsyncCall{
+		ID: "call_1", Owner: "shop", Timeout: time.Minute, To: core.Endpoint{URL: a.URL + "/broken", Retry: []time.Duration{}},
+		Call: &core.Call{Procedure: core.Address{Backend: "wamp", Name: "com.shop.add2"}, Payload: core.Payload{Args: json.RawMessage(`[2, 3]`)}},
+	}
+	if _, err := f.work.StartCall(f.t.Context(), call); err != nil {
+		f.t.Fatal(err)
+	}
+	reaches(engine.Failed, 2)
+	f.publish("evt_2", "com.shop.late")
+	reaches(engine.Retrying, 1)
+}
+
 func normalise(s string) string {
+	s = regexp.MustCompile(`"bridge_[a-z2-7]{26}"`).ReplaceAllString(s, `"bridge_…"`)
+	s = regexp.MustCompile(`"(bytes|stored_bytes_now)": [0-9]+`).ReplaceAllString(s, `"$1": 0`)
+	s = regexp.MustCompile(`"latency": [0-9.e-]+`).ReplaceAllString(s, `"latency": 0`)
 	s = regexp.MustCompile(`"(evt|call)_[a-z2-7]{26}"`).ReplaceAllString(s, `"${1}_…"`)
-	return regexp.MustCompile(`"(created|started|last_call|last_attempt)": "2[^"]*"`).ReplaceAllString(s, `"$1": "…"`)
+	return regexp.MustCompile(`"(created|started|last_call|last_attempt|at|failed_at|next)": "20[^"]*"`).ReplaceAllString(s, `"$1": "…"`)
 }

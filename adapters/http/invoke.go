@@ -3,17 +3,12 @@ package rest
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"mime"
-	"net"
 	"net/http"
 	"strings"
-	"syscall"
 	"time"
 	"unicode"
 
@@ -178,44 +173,10 @@ func (c *Callbacks) invocationError(err error, e *core.Endpoint) error {
 		busy := core.Errorf(core.TooMany, "too many calls to the app behind the procedure are under way")
 		busy.RetryAfter = time.Second
 		return busy
-	case core.CodeOf(err) == core.CallbackForbidden, errors.Is(err, errForbidden):
+	case core.CodeOf(err) == core.CallbackForbidden, errors.Is(err, errForbidden), errors.Is(err, errProxyForbids):
 		return core.Errorf(core.CallbackFailed, "the callback URL of the procedure is not allowed")
+	case errors.Is(err, errTooLong), errors.Is(err, errGzip):
+		return core.Errorf(core.CallbackFailed, "the app behind the procedure answered, but %s", reason(err))
 	}
 	return core.Errorf(core.CallbackFailed, "the app behind the procedure cannot be reached: %s", reason(err))
-}
-
-// reason says why a callback got no answer, without addresses and URLs.
-func reason(err error) string {
-	var dns *net.DNSError
-	var cert *tls.CertificateVerificationError
-	var authority x509.UnknownAuthorityError
-	var errno syscall.Errno
-	var timeout interface{ Timeout() bool }
-	switch {
-	case errors.Is(err, errBusy), errors.Is(err, errTooLong), errors.Is(err, errProxy), errors.Is(err, errForbidden), errors.Is(err, errDeadline):
-		for _, known := range []error{errBusy, errTooLong, errProxy, errForbidden, errDeadline} {
-			if errors.Is(err, known) {
-				return known.Error()
-			}
-		}
-	case errors.As(err, &dns):
-		return "its host name cannot be resolved"
-	case errors.As(err, &cert), errors.As(err, &authority):
-		return "its TLS certificate is not valid"
-	case errors.As(err, &errno):
-		return errno.Error()
-	case errors.As(err, &timeout) && timeout.Timeout():
-		return "no connection in time"
-	}
-	return fmt.Sprintf("the connection failed (%s)", snippet([]byte(withoutAddresses(err))))
-}
-
-// withoutAddresses is the innermost message of err: network errors put addresses
-// around it.
-func withoutAddresses(err error) string {
-	var op *net.OpError
-	if errors.As(err, &op) && op.Err != nil {
-		return op.Err.Error()
-	}
-	return err.Error()
 }

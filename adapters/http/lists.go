@@ -48,6 +48,9 @@ type DeliveryHealth struct {
 	LastStatus  int       `json:"last_status,omitempty"`
 	LastError   string    `json:"last_error,omitempty"`
 	LastAttempt time.Time `json:"last_attempt,omitzero"`
+	Parked      bool      `json:"parked"` // attempts fail: only probes are sent
+	NextProbe   time.Time `json:"next_probe,omitzero"`
+	Disabled    string    `json:"disabled,omitempty"` // why nothing is sent until it is subscribed again
 }
 
 // InvocationHealth is how a registration's endpoint is doing since it was
@@ -88,7 +91,7 @@ func (f *Frontend) listSubscriptions(x *exchange) error {
 	views := []SubscriptionView{}
 	for _, s := range f.o.Bridge.Subscriptions(owner) {
 		id := s.ID()
-		h := f.o.Work.Health(id)
+		h := f.o.Work.Health(s)
 		v := SubscriptionView{
 			Topic: f.text(s.Pattern.Address), Match: s.Pattern.Match, ID: id, Owner: s.Owner, URL: x.shown(s.Owner, s.Endpoint.URL),
 			Timeout: f.o.Callbacks.timeout(&s.Endpoint).Seconds(), Ordered: s.Endpoint.Ordered, Concurrency: s.Endpoint.Concurrency,
@@ -96,6 +99,7 @@ func (f *Frontend) listSubscriptions(x *exchange) error {
 			Health: DeliveryHealth{
 				Delivered: h.Delivered, Failed: h.Failed, Pending: h.Pending,
 				LastStatus: h.LastStatus, LastError: h.LastError, LastAttempt: h.LastAttempt.UTC(),
+				Parked: h.Parked, NextProbe: h.NextProbe.UTC(), Disabled: h.Disabled,
 			},
 		}
 		if s.Endpoint.Retry != nil {
@@ -115,6 +119,11 @@ func (x *exchange) listOwner() (string, error) {
 	if err := x.onlyBearer(); err != nil {
 		return "", err
 	}
+	return x.whose()
+}
+
+// whose is listOwner for a request that is authenticated already.
+func (x *exchange) whose() (string, error) {
 	if all := x.r.URL.Query().Get("all"); all == "" || all == "0" {
 		return x.token.Name, nil
 	}

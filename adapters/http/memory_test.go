@@ -31,7 +31,7 @@ func canAll() core.Info {
 	all := []core.Match{core.Exact, core.Prefix, core.Wildcard}
 	return core.Info{Kind: "memory", Can: core.Capabilities{
 		Publish: true, Call: true, Subscribe: all, Register: all,
-		Invoke: []string{"single", "first", "last", "roundrobin", "random"}, Retain: true, Origin: true,
+		Invoke: []string{"single", "first", "last", "roundrobin", "random"}, Retain: true,
 	}}
 }
 
@@ -54,19 +54,8 @@ func (m *memory) ready(ctx context.Context) error {
 	return m.down
 }
 
-func (m *memory) Publish(ctx context.Context, e *core.Event) error {
-	if err := m.ready(ctx); err != nil {
-		return err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for p, pipe := range m.subs {
-		if p.Matches(e.Topic) {
-			pipe.TryPut(e, e.Size())
-		}
-	}
-	return nil
-}
+// Publish has nobody to tell: what the bridge publishes does not come back.
+func (m *memory) Publish(ctx context.Context, _ *core.Event) error { return m.ready(ctx) }
 
 func (m *memory) Subscribe(ctx context.Context, p core.Pattern) (core.Stream[*core.Event], error) {
 	if err := m.ready(ctx); err != nil {

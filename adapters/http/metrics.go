@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -20,6 +21,9 @@ type metrics struct {
 	handler  http.Handler
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
+
+	rateLimited atomic.Int64 // requests refused since the token made too many
+	wrongTokens atomic.Int64
 }
 
 // latencyBuckets range from what a local call takes to the longest timeouts.
@@ -68,6 +72,10 @@ func (c *bridgeCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge("build_info", "Always 1.", 1, "version", f.o.Version)
 	gauge("http_requests_now", "Requests of tokens under way.", f.admission.all.Load())
+	gauge("http_connections_now", "Connections of clients.", int64(f.conns.now()))
+	counter("http_connections_refused_total", "Connections closed at once since there were too many.", f.conns.refused.Load())
+	counter("http_rate_limited_total", "Requests refused since their token made too many.", f.metrics.rateLimited.Load())
+	counter("http_wrong_tokens_total", "Requests with a wrong token.", f.metrics.wrongTokens.Load())
 	gauge("callbacks_now", "Callbacks under way.", f.o.Callbacks.now.Load())
 	counter("events_total", "Events published (out) and received from subscriptions (in).", s.EventsOut.Load(), "direction", "out")
 	counter("events_total", "Events published (out) and received from subscriptions (in).", s.EventsIn.Load(), "direction", "in")
@@ -79,13 +87,7 @@ func (c *bridgeCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge("invocations_now", "Calls to endpoints under way.", s.InvocationsNow.Load())
 	gauge("registrations_now", "Registrations.", int64(len(f.o.Bridge.Registrations(""))))
 	gauge("subscriptions_now", "Subscriptions.", int64(len(f.o.Bridge.Subscriptions(""))))
-	for name, v := range f.o.Work.Counters() {
-		if strings.HasSuffix(name, "_now") {
-			gauge("engine_"+name, "See the engine's counters in GET /status/.", v)
-		} else {
-			counter("engine_"+name+"_total", "See the engine's counters in GET /status/.", v)
-		}
-	}
+	f.collectEngine(context.Background(), counter, gauge)
 	for _, b := range f.backends(context.Background()) {
 		up := int64(0)
 		if b.State == core.Up {

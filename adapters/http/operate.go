@@ -13,14 +13,14 @@ import (
 
 // Status is the answer of GET /status/.
 type Status struct {
-	Version       string           `json:"version"`
-	Started       time.Time        `json:"started"`
-	Backends      []BackendStatus  `json:"backends"`
-	Registrations int              `json:"registrations"`
-	Subscriptions int              `json:"subscriptions"`
-	Requests      int64            `json:"requests_now"`
-	Callbacks     int64            `json:"callbacks_now"`
-	Engine        map[string]int64 `json:"engine"` // its counters; those in "_now" are queue depths
+	Version       string          `json:"version"`
+	Started       time.Time       `json:"started"`
+	Backends      []BackendStatus `json:"backends"`
+	Registrations int             `json:"registrations"`
+	Subscriptions int             `json:"subscriptions"`
+	Requests      int64           `json:"requests_now"`
+	Callbacks     int64           `json:"callbacks_now"`
+	Engine        EngineStatus    `json:"engine"`
 }
 
 // BackendStatus is one backend and the process behind it.
@@ -60,7 +60,9 @@ func (f *Frontend) reload(x *exchange) error {
 	if f.o.Reload == nil {
 		return core.Errorf(core.Unimplemented, "this bridge runs without a configuration file")
 	}
-	if err := f.o.Reload(x.r.Context()); err != nil {
+	err = f.o.Reload(x.r.Context())
+	x.auditOne("reload", err)
+	if err != nil {
 		return err
 	}
 	x.out = append(x.out[:0], `{"reloaded":true}`+"\n"...)
@@ -83,7 +85,7 @@ func (f *Frontend) status(x *exchange) error {
 		Subscriptions: len(f.o.Bridge.Subscriptions("")),
 		Requests:      f.admission.all.Load(),
 		Callbacks:     f.o.Callbacks.now.Load(),
-		Engine:        f.o.Work.Counters(),
+		Engine:        f.engineStatus(x.r.Context()),
 	})
 }
 

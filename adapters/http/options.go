@@ -13,11 +13,22 @@ import (
 type Work interface {
 	// StartCall runs the call and owes what comes of it to an endpoint, under the
 	// returned id. It returns TooMany when too much is under way already.
-	StartCall(ctx context.Context, owner string, call *core.Call, timeout time.Duration, to core.Endpoint) (id string, err error)
+	StartCall(ctx context.Context, c engine.AsyncCall) (id string, err error)
 	// Health tells how a subscription's endpoint is doing.
-	Health(subscriptionID string) engine.Health
-	// Forget drops what is owed to a subscription that no longer exists.
-	Forget(subscriptionID string)
+	Health(s *core.Subscription) engine.Health
+	// Claim begins the work on a request with an idempotency key, or returns what
+	// it was answered with before.
+	Claim(ctx context.Context, owner, key, prefix string, fingerprint []byte) (*engine.Claim, *engine.Answer, error)
+
+	// Deliveries, Delivery, Replay, ReplayAll and Discard look after what is owed;
+	// an empty owner stands for all of them.
+	Deliveries(ctx context.Context, f engine.Filter) (list []engine.Delivery, next string, err error)
+	Delivery(ctx context.Context, owner, id string) (*engine.Delivery, error)
+	Replay(ctx context.Context, owner, id string) error
+	ReplayAll(ctx context.Context, f engine.Filter) (int, error)
+	Discard(ctx context.Context, owner, id string) error
+
+	Status(ctx context.Context) engine.Status
 	// Counters are cumulative, but for those that end in "_now".
 	Counters() map[string]int64
 }
@@ -41,6 +52,10 @@ type Options struct {
 	// are none.
 	Processes func() map[string]Process
 
+	// Audit writes to the audit log. It returns when the entries are written. Nil:
+	// there is none.
+	Audit func(entries ...AuditEntry)
+
 	Limits  Limits
 	Version string
 }
@@ -56,6 +71,7 @@ type Process struct {
 type Limits struct {
 	MaxBody      int64         // bytes of a request's body; 1 MiB
 	MaxHeader    int           // bytes of a request's header; 16 KiB
+	MaxURL       int           // bytes of a request's path and query; 8 KiB
 	MaxEndpoints int           // in one request; 1,000
 	MaxDepth     int           // lists and objects inside each other; 512
 	Timeout      time.Duration // of a call that names none; 30 s
@@ -66,9 +82,19 @@ type Limits struct {
 	AsyncTimeout    time.Duration
 	MaxAsyncTimeout time.Duration
 
-	MaxRequests         int           // under way at once, of all tokens; 8,192
-	MaxRequestsPerToken int           // under way at once, of one token; half of MaxRequests
-	ReadTimeout         time.Duration // for a request to arrive whole; 30 s
+	MaxRequests         int // under way at once, of all tokens; 8,192
+	MaxRequestsPerToken int // under way at once, of one token; half of MaxRequests
+
+	HeaderTimeout time.Duration // for a request's header to arrive; 10 s
+	ReadTimeout   time.Duration // for a request to arrive whole; 30 s
+	WriteTimeout  time.Duration // for the client to take the answer; 30 s
+	IdleTimeout   time.Duration // of a connection between two requests; 2 min
+
+	MaxConnections           int // in all; 16,384
+	MaxConnectionsPerAddress int // from one address, or IPv6 /64; a quarter of MaxConnections
+
+	MaxGuesses int           // wrong tokens from one address at once; 30
+	GuessPause time.Duration // until it can be one more; 1 s
 }
 
 func (l Limits) withDefaults() Limits {
@@ -82,7 +108,15 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.MaxAsyncTimeout, time.Hour)
 	setDefault(&l.MaxRequests, 8192)
 	setDefault(&l.MaxRequestsPerToken, max(1, l.MaxRequests/2))
+	setDefault(&l.MaxURL, 8<<10)
 	setDefault(&l.ReadTimeout, 30*time.Second)
+	setDefault(&l.HeaderTimeout, min(10*time.Second, l.ReadTimeout))
+	setDefault(&l.WriteTimeout, 30*time.Second)
+	setDefault(&l.IdleTimeout, 2*time.Minute)
+	setDefault(&l.MaxConnections, 16384)
+	setDefault(&l.MaxConnectionsPerAddress, max(1, l.MaxConnections/4))
+	setDefault(&l.MaxGuesses, 30)
+	setDefault(&l.GuessPause, time.Second)
 	return l
 }
 

@@ -44,7 +44,7 @@ func (x *exchange) problem(err error) {
 		x.out = appendPayload(x.out, e.Args, e.Kwargs)
 	}
 	x.out = append(x.out, '}', '\n')
-	if retry := e.RetryAfter; retry > 0 || e.Code == core.TooMany {
+	if retry := e.RetryAfter; retry > 0 || e.Code == core.TooMany { // a rate, a queue: waiting helps
 		x.w.Header()["Retry-After"] = []string{retryAfterSeconds(retry)}
 	}
 	_ = x.reply(status, problemType)

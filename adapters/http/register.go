@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -13,17 +14,25 @@ func (f *Frontend) register(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	now := time.Now()
+	release, err := x.reserve(core.VerbRegister, patterns)
+	if err != nil {
+		x.auditBound(core.VerbRegister, patterns, specs, err)
+		return err
+	}
+	defer release()
+	now, held := time.Now(), f.heldRegistrations(x)
 	regs := make([]*core.Registration, len(specs))
 	for i := range specs {
-		regs[i] = &core.Registration{Owner: x.token.Name, Pattern: patterns[i], Endpoint: x.endpoint(&specs[i].endpointSpec), Invoke: specs[i].invoke, Created: now}
+		regs[i] = &core.Registration{Owner: x.token.Name, Pattern: patterns[i], Endpoint: x.endpoint(&specs[i].endpointSpec, held[patterns[i]]), Invoke: specs[i].invoke, Created: now}
 	}
 	ctx, cancel := f.requestContext(x)
 	defer cancel()
-	if err := f.o.Bridge.Register(ctx, regs); err != nil {
+	err = f.o.Bridge.Register(ctx, regs)
+	x.auditBound(core.VerbRegister, patterns, specs, err)
+	if err != nil {
 		return callError(ctx, err, f.limits.Timeout)
 	}
-	if err := x.stillValid(); err != nil {
+	if err := x.stillValid(core.VerbRegister, patterns); err != nil {
 		return err
 	}
 	f.o.Callbacks.keepHealth(f.o.Bridge)
@@ -36,17 +45,25 @@ func (f *Frontend) subscribe(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	now := time.Now()
+	release, err := x.reserve(core.VerbSubscribe, patterns)
+	if err != nil {
+		x.auditBound(core.VerbSubscribe, patterns, specs, err)
+		return err
+	}
+	defer release()
+	now, held := time.Now(), f.heldSubscriptions(x)
 	subs := make([]*core.Subscription, len(specs))
 	for i := range specs {
-		subs[i] = &core.Subscription{Owner: x.token.Name, Pattern: patterns[i], Endpoint: x.endpoint(&specs[i].endpointSpec), ExcludeMe: specs[i].excludeMe, Created: now}
+		subs[i] = &core.Subscription{Owner: x.token.Name, Pattern: patterns[i], Endpoint: x.endpoint(&specs[i].endpointSpec, held[patterns[i]]), ExcludeMe: specs[i].excludeMe, Created: now}
 	}
 	ctx, cancel := f.requestContext(x)
 	defer cancel()
-	if err := f.o.Bridge.Subscribe(ctx, subs); err != nil {
+	err = f.o.Bridge.Subscribe(ctx, subs)
+	x.auditBound(core.VerbSubscribe, patterns, specs, err)
+	if err != nil {
 		return callError(ctx, err, f.limits.Timeout)
 	}
-	if err := x.stillValid(); err != nil {
+	if err := x.stillValid(core.VerbSubscribe, patterns); err != nil {
 		return err
 	}
 	return x.replyBound("subscribed", specs, func(i int) string { return subs[i].ID() })
@@ -79,6 +96,7 @@ func (f *Frontend) bind(x *exchange, v core.Verb, fields []string) ([]bindingSpe
 	}
 	for i := range req.endpoints {
 		if err := f.o.Callbacks.CheckURL(req.endpoints[i].url); err != nil {
+			x.refused(string(v), patterns[i], req.endpoints[i].url, err)
 			return nil, nil, prefixed("endpoints["+quote(req.endpoints[i].name)+"]", err)
 		}
 	}
@@ -103,29 +121,61 @@ func (f *Frontend) patterns(specs []bindingSpec) ([]core.Pattern, error) {
 	return patterns, nil
 }
 
-// endpoint is the endpoint as the bridge keeps it. This is the only time that the
-// token's text is known, from which the signing key is derived.
-func (x *exchange) endpoint(s *endpointSpec) core.Endpoint {
-	key := s.secret
-	if key == nil {
-		key = DeriveKey(x.text)
+// endpoint is the endpoint as the bridge keeps it, in place of one with the keys
+// held, if there is one.
+func (x *exchange) endpoint(s *endpointSpec, held []core.Secret) core.Endpoint {
+	keys := s.secrets
+	if keys == nil {
+		keys = x.derivedKeys(held)
 	}
 	return core.Endpoint{
-		URL: s.url, Timeout: s.timeout, Key: key,
+		URL: s.url, Timeout: s.timeout, Keys: keys,
 		Ordered: s.ordered, Concurrency: s.concurrency, Rate: s.rate, Retry: s.retry,
 	}
 }
 
-// stillValid undoes what was done for a token that was revoked meanwhile: whoever
-// revoked it may have looked at the tables before they changed.
-func (x *exchange) stillValid() error {
-	if _, err := x.f.o.Tokens().Authenticate(x.text); err == nil {
+// stillValid undoes what was done for a token that was revoked, or restricted,
+// meanwhile: whoever did that may have looked at the tables before they changed.
+func (x *exchange) stillValid(v core.Verb, patterns []core.Pattern) error {
+	now, err := x.f.o.Tokens().Authenticate(x.text)
+	if now == x.token {
 		return nil
 	}
-	if _, err := x.f.o.Bridge.RemoveOwner(x.r.Context(), x.token.Name); err != nil {
+	ctx := context.WithoutCancel(x.r.Context())
+	if err != nil || now.Name != x.token.Name {
+		_, err := x.f.o.Bridge.RemoveOwner(ctx, x.token.Name)
+		x.audit("revoked", patterns, func(int) string { return "" }, err)
+		if err != nil {
+			return err
+		}
+		return core.Errorf(core.Unauthenticated, "the token was revoked")
+	}
+	x.token = now
+	var lost []core.Pattern
+	var refusal error
+	for _, p := range patterns {
+		if err := x.mayPattern(v, p); err != nil {
+			lost, refusal = append(lost, p), err
+		}
+	}
+	if refusal == nil {
+		return nil
+	}
+	remove := x.f.o.Bridge.Unregister
+	if v == core.VerbSubscribe {
+		remove = x.f.o.Bridge.Unsubscribe
+	}
+	_, err = remove(ctx, x.token.Name, lost)
+	x.audit("revoked", lost, func(int) string { return "" }, err)
+	if err != nil {
 		return err
 	}
-	return core.Errorf(core.Unauthenticated, "the token was revoked")
+	return refusal
+}
+
+// auditBound writes what became of endpoints that were to be tied to names.
+func (x *exchange) auditBound(v core.Verb, patterns []core.Pattern, specs []bindingSpec, err error) {
+	x.audit(string(v), patterns, func(i int) string { return specs[i].url }, err)
 }
 
 // replyBound answers {key: {name: {"id": …}, …}} with the names as they came.

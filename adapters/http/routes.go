@@ -1,7 +1,9 @@
 package rest
 
 import (
+	"net/http"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -12,8 +14,10 @@ import (
 type route struct {
 	pattern string // as the OpenAPI document has it
 	named   bool   // a name follows
+	things  bool   // what follows is not a name but one of them; see thing
 	get     func(*exchange) error
 	post    func(*exchange) error
+	delete  func(*exchange) error
 
 	allow    string
 	requests *prometheus.CounterVec
@@ -23,8 +27,9 @@ type route struct {
 
 const minStatus, maxStatus = 100, 600
 
-// table is every route by its first path component; the one that stands for paths
-// which do not exist has none.
+// table is every route by its first path component, and those of single things by
+// the shape of their path; the one that stands for paths which do not exist has
+// none.
 func (f *Frontend) table() map[string]*route {
 	routes := map[string]*route{
 		"register":     {pattern: "/register/", get: f.listRegistrations, post: f.register},
@@ -40,21 +45,62 @@ func (f *Frontend) table() map[string]*route {
 		"metrics":      {pattern: "/metrics", get: f.serveMetrics},
 		"openapi.json": {pattern: "/openapi.json", get: f.openAPI},
 		"":             {pattern: "none"},
+
+		"deliveries":          {pattern: "/deliveries/", things: true, get: f.listDeliveries},
+		"deliveries/replay":   {pattern: "/deliveries/replay/", post: f.replayAll},
+		"deliveries/*":        {pattern: "/deliveries/{id}/", named: true, get: f.showDelivery, delete: f.discard},
+		"deliveries/*/replay": {pattern: "/deliveries/{id}/replay/", named: true, post: f.replay},
 	}
 	for _, rt := range routes {
-		switch {
-		case rt.get != nil && rt.post != nil:
-			rt.allow = "GET, HEAD, OPTIONS, POST"
-		case rt.get != nil:
-			rt.allow = "GET, HEAD, OPTIONS"
-		default:
-			rt.allow = "OPTIONS, POST"
+		var allow []string
+		for _, m := range []struct {
+			methods string
+			handler func(*exchange) error
+		}{{"DELETE", rt.delete}, {"GET, HEAD", rt.get}, {"OPTIONS", f.options}, {"POST", rt.post}} {
+			if m.handler != nil {
+				allow = append(allow, m.methods)
+			}
 		}
+		rt.allow = strings.Join(allow, ", ")
 	}
 	return routes
 }
 
-func (rt *route) unknown() bool { return rt.get == nil && rt.post == nil }
+func (rt *route) unknown() bool { return rt.get == nil && rt.post == nil && rt.delete == nil }
+
+// handler is what serves a method, or nil.
+func (rt *route) handler(method string) func(*exchange) error {
+	switch method {
+	case http.MethodPost:
+		return rt.post
+	case http.MethodGet, http.MethodHead:
+		return rt.get
+	case http.MethodDelete:
+		return rt.delete
+	}
+	return nil
+}
+
+// options serves OPTIONS of every route.
+func (f *Frontend) options(x *exchange) error {
+	x.w.Header().Set("Allow", x.route.allow)
+	return x.reply(http.StatusNoContent, "")
+}
+
+// thing finds the route of what follows a first path component that has single
+// things below it, and the thing's name, not yet decoded: DELETE /first/NAME/ or
+// POST /first/NAME/verb/.
+func (f *Frontend) thing(first, rest string) (rt *route, name string) {
+	if rt := f.routes[first+"/"+rest]; rt != nil && !rt.named {
+		return rt, ""
+	}
+	if i := strings.LastIndexByte(rest, '/'); i > 0 {
+		if rt := f.routes[first+"/*/"+rest[i+1:]]; rt != nil {
+			return rt, rest[:i]
+		}
+	}
+	return f.routes[first+"/*"], rest
+}
 
 // count adds one answered request to the metrics.
 func (rt *route) count(status int, took time.Duration) {

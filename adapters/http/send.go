@@ -38,8 +38,10 @@ func (c *Callbacks) outcome(ctx context.Context, answer *reply, err error, e *co
 		return engine.Outcome{Err: core.Errorf(core.Timeout, "no answer within %s", c.timeout(e))}
 	case core.CodeOf(err) == core.CallbackForbidden:
 		return engine.Outcome{Err: err}
-	case errors.Is(err, errForbidden):
+	case errors.Is(err, errForbidden), errors.Is(err, errProxyForbids):
 		return engine.Outcome{Err: core.Errorf(core.CallbackForbidden, "the address of the callback URL is not allowed")}
+	case errors.Is(err, errTooLong), errors.Is(err, errGzip):
+		return engine.Outcome{Err: core.Errorf(core.CallbackFailed, "the endpoint answered, but %s", reason(err))}
 	case err != nil:
 		return engine.Outcome{Err: core.Errorf(core.CallbackFailed, "the endpoint cannot be reached: %s", reason(err))}
 	}
@@ -55,7 +57,23 @@ func (c *Callbacks) outcome(ctx context.Context, answer *reply, err error, e *co
 	default:
 		out.Err = answer.failed()
 	}
+	if !out.Done {
+		out.Answer = excerpt(answer.body())
+	}
 	return out
+}
+
+// maxExcerpt is how many bytes of a failed attempt's answer are kept for people.
+const maxExcerpt = 256
+
+// excerpt is the beginning of a body as text.
+func excerpt(body []byte) string {
+	cut := len(body) > maxExcerpt
+	text := strings.ToValidUTF8(string(body[:min(len(body), maxExcerpt)]), "\ufffd")
+	if cut {
+		text += "…"
+	}
+	return text
 }
 
 // maxRetryAfter bounds how long an endpoint can put us off.

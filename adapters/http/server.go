@@ -10,22 +10,32 @@ import (
 	"time"
 )
 
-// Time that a connection may take for a request's header, and idle between two.
+// Time after which a silent HTTP/2 connection is asked whether it is alive, and
+// that it has to answer.
 const (
-	headerTimeout = 10 * time.Second
-	idleTimeout   = 2 * time.Minute
+	pingAfter   = 30 * time.Second
+	pingTimeout = 15 * time.Second
 )
 
 func (f *Frontend) configureServer() {
 	f.server.Handler = f.Handler()
-	f.server.ReadHeaderTimeout = min(headerTimeout, f.limits.ReadTimeout)
+	f.server.ReadHeaderTimeout = f.limits.HeaderTimeout
 	f.server.ReadTimeout = f.limits.ReadTimeout
-	// The longest call, and some time for the client to take the answer.
-	f.server.WriteTimeout = f.limits.MaxTimeout + f.limits.ReadTimeout
-	f.server.IdleTimeout = idleTimeout
+	f.server.WriteTimeout = f.limits.WriteTimeout // a late answer extends it: see exchange.reply
+	f.server.IdleTimeout = f.limits.IdleTimeout
+	f.server.ConnState = f.conns.watch
+	f.server.HTTP2 = &http.HTTP2Config{
+		MaxConcurrentStreams: maxStreams,
+		SendPingTimeout:      pingAfter,
+		PingTimeout:          pingTimeout,
+		WriteByteTimeout:     f.limits.WriteTimeout,
+	}
 	f.server.MaxHeaderBytes = f.limits.MaxHeader
 	f.server.ErrorLog = slog.NewLogLogger(f.o.Log.Handler(), slog.LevelDebug)
 }
+
+// maxStreams bounds the requests under way of one HTTP/2 connection.
+const maxStreams = 256
 
 // Serve answers on the listener until Shutdown, with TLS if config is not nil. It
 // returns nil after Shutdown.

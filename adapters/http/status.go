@@ -6,9 +6,11 @@ import (
 	"github.com/anybridge/anybridge/core"
 )
 
-// Codes of what only HTTP knows.
+// Codes of what only HTTP knows, and of limits that only this frontend has.
 const (
 	methodNotAllowed core.Code = "method_not_allowed"
+	uriTooLong       core.Code = "uri_too_long"
+	endpointLimit    core.Code = "too_many_endpoints" // waiting does not help
 )
 
 // statusOf is the one table that turns codes into HTTP statuses and titles.
@@ -32,12 +34,16 @@ func statusOf(code core.Code) (status int, title string) {
 		return http.StatusConflict, "Taken by someone else"
 	case core.TooLarge:
 		return http.StatusRequestEntityTooLarge, "Too large"
+	case uriTooLong:
+		return http.StatusRequestURITooLong, "The URL is too long"
 	case core.CallbackForbidden:
 		return http.StatusUnprocessableEntity, "Callback URL not allowed"
 	case core.KeyReused:
 		return http.StatusUnprocessableEntity, "Idempotency key reused"
 	case core.TooMany:
 		return http.StatusTooManyRequests, "Too many requests"
+	case endpointLimit:
+		return http.StatusTooManyRequests, "Too many endpoints"
 	case core.Application:
 		return http.StatusInternalServerError, "The procedure raised an error"
 	case core.Unimplemented:

@@ -3,7 +3,7 @@ package rest
 import (
 	"context"
 	"net/http"
-	"slices"
+	"strings"
 
 	"github.com/anybridge/anybridge/core"
 )
@@ -11,41 +11,35 @@ import (
 // unregister serves POST /unregister/. Names that the token does not hold are
 // listed in the answer.
 func (f *Frontend) unregister(x *exchange) error {
-	return f.unbind(x, registerFields(), "unregistered",
+	return f.unbind(x, registerFields(), "unregister",
 		func() (held []core.Pattern) {
 			for _, r := range f.o.Bridge.Registrations(x.token.Name) {
 				held = append(held, r.Pattern)
 			}
 			return held
 		},
-		f.o.Bridge.Unregister,
-		func(core.Pattern) {})
+		f.o.Bridge.Unregister)
 }
 
 // unsubscribe serves POST /unsubscribe/. What is still owed to the endpoints is
 // dropped.
 func (f *Frontend) unsubscribe(x *exchange) error {
-	return f.unbind(x, subscribeFields(), "unsubscribed",
+	return f.unbind(x, subscribeFields(), "unsubscribe",
 		func() (held []core.Pattern) {
 			for _, s := range f.o.Bridge.Subscriptions(x.token.Name) {
 				held = append(held, s.Pattern)
 			}
 			return held
 		},
-		f.o.Bridge.Unsubscribe,
-		func(p core.Pattern) {
-			s := core.Subscription{Owner: x.token.Name, Pattern: p}
-			f.o.Work.Forget(s.ID())
-		})
+		f.o.Bridge.Unsubscribe)
 }
 
 // unbind is what both have in common. Holding something is right enough to give it
 // up: no scope is asked for.
 func (f *Frontend) unbind(
-	x *exchange, fields []string, key string,
+	x *exchange, fields []string, action string,
 	held func() []core.Pattern,
 	remove func(ctx context.Context, owner string, patterns []core.Pattern) ([]core.Pattern, error),
-	removed func(core.Pattern),
 ) error {
 	if err := x.bearer(); err != nil {
 		return err
@@ -65,12 +59,15 @@ func (f *Frontend) unbind(
 	if err != nil {
 		return err
 	}
-	holds := held()
+	holds := map[core.Address][]core.Pattern{}
+	for _, h := range held() {
+		holds[h.Address] = append(holds[h.Address], h)
+	}
 	var patterns []core.Pattern // of what the token holds
 	done := make([]bool, len(asked))
 	for i, p := range asked {
-		for _, h := range holds {
-			if h == p || req.endpoints[i].anyMatch && h.Address == p.Address {
+		for _, h := range holds[p.Address] {
+			if h == p || req.endpoints[i].anyMatch {
 				patterns = append(patterns, h)
 				done[i] = true
 			}
@@ -79,18 +76,14 @@ func (f *Frontend) unbind(
 	ctx, cancel := f.requestContext(x)
 	defer cancel()
 	if len(patterns) > 0 {
-		gone, err := remove(ctx, x.token.Name, patterns)
+		_, err := remove(ctx, x.token.Name, patterns)
+		x.audit(action, patterns, func(int) string { return "" }, err)
 		if err != nil {
 			return callError(ctx, err, f.limits.Timeout)
 		}
-		for _, p := range patterns {
-			if !slices.Contains(gone, p) {
-				removed(p)
-			}
-		}
 	}
 	x.out = append(x.out[:0], '{')
-	x.out = appendString(x.out, key)
+	x.out = appendString(x.out, strings.TrimSuffix(action, "e")+"ed")
 	x.out = append(x.out, ':')
 	x.out = appendNames(x.out, req.endpoints, done, true)
 	x.out = append(x.out, `,"unknown":`...)

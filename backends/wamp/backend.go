@@ -34,12 +34,12 @@ func New(log *slog.Logger) *Backend { return &Backend{log: log} }
 type running struct {
 	log    *slog.Logger
 	router *router.Router   // nil with url
-	main   *session.Session // calls and subscribes
+	main   *session.Session // publishes and subscribes: so nothing comes back
 
-	// publisher is a session of its own on the router inside, which holds publishers
-	// back while subscribers cannot keep up: calls need not wait for that. On other
-	// routers it is main, which must see its events' acknowledgements.
-	publisher *session.Session
+	// caller is a session of its own on the router inside, which holds publishers back
+	// while subscribers cannot keep up: calls need not wait for that. On other routers
+	// it is main.
+	caller *session.Session
 
 	mu      sync.Mutex
 	config  *Config
@@ -72,7 +72,7 @@ func (b *Backend) Open(ctx context.Context, config json.RawMessage) (core.Info, 
 	b.open.Store(r)
 	ctx, cancel := context.WithTimeout(ctx, openPatience)
 	defer cancel()
-	_ = r.publisher.Ready(ctx)
+	_ = r.caller.Ready(ctx)
 	_ = r.main.Ready(ctx) // a router that is away is not an error: see Status
 	return r.info(), nil
 }
@@ -93,9 +93,9 @@ func start(cfg *Config, log *slog.Logger) (*running, error) {
 		r.target = inside(own, cfg.Realm)
 	}
 	r.main = session.New(r.options("main"))
-	r.publisher = r.main
+	r.caller = r.main
 	if r.router != nil {
-		r.publisher = session.New(r.options("publisher"))
+		r.caller = session.New(r.options("caller"))
 	}
 	return r, nil
 }
@@ -150,7 +150,6 @@ func (r *running) info() core.Info {
 			Register:  []core.Match{core.Exact, core.Prefix, core.Wildcard},
 			Invoke:    []string{wamp.InvokeFirst, wamp.InvokeLast, wamp.InvokeRoundRobin, wamp.InvokeRandom},
 			Retain:    r.router != nil || r.main.BrokerFeature("event_retention"),
-			Origin:    true,
 		},
 	}
 	if r.router != nil {
@@ -163,8 +162,8 @@ func (r *running) info() core.Info {
 // last. r.mu is held.
 func (r *running) sessionsLocked() []*session.Session {
 	all := []*session.Session{r.main}
-	if r.publisher != r.main {
-		all = append(all, r.publisher)
+	if r.caller != r.main {
+		all = append(all, r.caller)
 	}
 	for _, s := range r.callees {
 		if s != nil {
@@ -210,7 +209,7 @@ func (b *Backend) Publish(ctx context.Context, e *core.Event) error {
 	if err != nil {
 		return err
 	}
-	return r.publisher.Publish(ctx, e)
+	return r.main.Publish(ctx, e)
 }
 
 // Subscribe implements core.Backend.
@@ -228,7 +227,7 @@ func (b *Backend) Call(ctx context.Context, c *core.Call) (*core.Result, error) 
 	if err != nil {
 		return nil, err
 	}
-	return r.main.Call(ctx, c)
+	return r.caller.Call(ctx, c)
 }
 
 // Register implements core.Backend.
@@ -307,8 +306,8 @@ func (b *Backend) Close(ctx context.Context) error {
 		}
 	}
 	closing.Wait()
-	err := r.publisher.Close(ctx)
-	if r.main != r.publisher {
+	err := r.caller.Close(ctx)
+	if r.main != r.caller {
 		err = errors.Join(err, r.main.Close(ctx))
 	}
 	if r.router != nil {

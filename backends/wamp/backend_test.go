@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -54,13 +55,18 @@ func run(t testing.TB, config string) (*wamp.Backend, core.Info) {
 // join makes a client session on a router.
 func join(t testing.TB, url string, s ...wire.Serialization) *session.Session {
 	t.Helper()
+	return joinRealm(t, url, "realm1", s...)
+}
+
+func joinRealm(t testing.TB, url, realm string, s ...wire.Serialization) *session.Session {
+	t.Helper()
 	u, err := session.ParseURL(url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := &session.Dialer{URL: u, Serializations: s}
 	ses := session.New(session.Options{
-		Target: session.Target{Connect: d.Connect, Realm: "realm1"}, Log: slog.New(slog.DiscardHandler),
+		Target: session.Target{Connect: d.Connect, Realm: realm}, Log: slog.New(slog.DiscardHandler),
 	})
 	t.Cleanup(func() { _ = ses.Close(within(t)) })
 	if err := ses.Ready(within(t)); err != nil {
@@ -79,6 +85,10 @@ type registrar interface {
 
 type subscriber interface {
 	Subscribe(ctx context.Context, p core.Pattern) (core.Stream[*core.Event], error)
+}
+
+type publisher interface {
+	Publish(ctx context.Context, e *core.Event) error
 }
 
 func serve(t testing.TB, b registrar, name string, f func(*core.Invocation)) {
@@ -130,6 +140,19 @@ func take(t testing.TB, stream core.Stream[*core.Event], n int) []*core.Event {
 	return all
 }
 
+// before reads events until one has that id, and returns the ids of those before it.
+func before(t testing.TB, stream core.Stream[*core.Event], id string) (ids []string) {
+	t.Helper()
+	for {
+		for _, e := range take(t, stream, 1) {
+			if e.ID == id {
+				return ids
+			}
+			ids = append(ids, e.ID)
+		}
+	}
+}
+
 func wantCode(t testing.TB, err error, code core.Code) *core.Error {
 	t.Helper()
 	if core.CodeOf(err) != code {
@@ -164,7 +187,7 @@ func TestInfo(t *testing.T) {
 		t.Fatalf("info %+v", info)
 	}
 	can := info.Can
-	if !can.Publish || !can.Call || !can.Retain || !can.Origin || len(can.Invoke) != 4 ||
+	if !can.Publish || !can.Call || !can.Retain || len(can.Invoke) != 4 ||
 		!can.CanSubscribe(core.Wildcard) || !can.CanRegister(core.Prefix) {
 		t.Fatalf("capabilities %+v", can)
 	}
@@ -210,17 +233,13 @@ func TestFidelity(t *testing.T) {
 				if string(r.Args) != string(p.Args) || string(r.Kwargs) != string(p.Kwargs) {
 					t.Errorf("args %s kwargs %s came back as %s %s", p.Args, p.Kwargs, r.Args, r.Kwargs)
 				}
-				for _, from := range []interface {
-					Publish(context.Context, *core.Event) error
-				}{b, peer} {
+				for from, to := range map[publisher]core.Stream[*core.Event]{b: theirs, peer: events} {
 					if err := from.Publish(within(t), &core.Event{Topic: address(name), Payload: p}); err != nil {
 						t.Fatal(err)
 					}
-					for _, stream := range []core.Stream[*core.Event]{events, theirs} {
-						e := take(t, stream, 1)[0]
-						if string(e.Args) != string(p.Args) || string(e.Kwargs) != string(p.Kwargs) {
-							t.Errorf("event %s %s arrived as %s %s", p.Args, p.Kwargs, e.Args, e.Kwargs)
-						}
+					e := take(t, to, 1)[0]
+					if string(e.Args) != string(p.Args) || string(e.Kwargs) != string(p.Kwargs) {
+						t.Errorf("event %s %s arrived as %s %s", p.Args, p.Kwargs, e.Args, e.Kwargs)
 					}
 				}
 			}
@@ -276,50 +295,81 @@ func TestMetaProcedures(t *testing.T) {
 	}
 }
 
-// TestOrigin lets the bridge know its own events.
-func TestOrigin(t *testing.T) {
+// TestOwnEvents brings back to the backend's subscriptions what others publish, also
+// another backend on the same router, and nothing of its own.
+func TestOwnEvents(t *testing.T) {
 	b, info := run(t, inside)
 	outside, _ := run(t, fmt.Sprintf(`{"url": %q, "realm": "realm1"}`, info.Listen[0]))
-	for name, b := range map[string]*wamp.Backend{"inside": b, "outside": outside} {
-		t.Run(name, func(t *testing.T) {
-			events := subscribe(t, b, exact("com.origin."+name))
-			pattern := subscribe(t, b, core.Pattern{Address: address("com.origin." + name), Match: core.Prefix})
-			for i := range 100 {
-				e := &core.Event{Topic: address("com.origin." + name)}
-				if i%2 == 0 {
-					e.Origin, e.ExcludeMe = "shop", i%4 == 0
+	serve(t, b, "com.echo", echo) // there are sessions for registrations
+	serve(t, outside, "com.echo.outside", echo)
+	patterns := []core.Pattern{
+		exact("com.own"),
+		{Address: address("com."), Match: core.Prefix},
+		{Address: address("com."), Match: core.Wildcard},
+	}
+	const each = 100
+	var streams [2][]core.Stream[*core.Event]
+	var ids [2][]string
+	for i, b := range []*wamp.Backend{b, outside} {
+		for _, p := range patterns {
+			streams[i] = append(streams[i], subscribe(t, b, p))
+		}
+	}
+	var publishing sync.WaitGroup
+	for i, b := range []*wamp.Backend{b, outside} {
+		publishing.Go(func() {
+			for n := range each {
+				e := &core.Event{Topic: address("com.own"), Options: core.PublishOptions{Retain: n%10 == 0}}
+				if err := b.Publish(within(t), e); err != nil || e.Withheld {
+					t.Errorf("event %+v: %v", e, err)
 				}
-				if err := b.Publish(within(t), e); err != nil {
-					t.Fatal(err)
-				}
-				for _, stream := range []core.Stream[*core.Event]{events, pattern} {
-					got := take(t, stream, 1)[0]
-					if got.ID != e.ID || got.Origin != e.Origin || got.ExcludeMe != e.ExcludeMe {
-						t.Fatalf("event %+v came back as %+v", e, got)
-					}
-				}
+				ids[i] = append(ids[i], e.ID)
 			}
 		})
 	}
+	publishing.Wait()
+	for i := range streams {
+		for _, stream := range streams[i] {
+			for n, e := range take(t, stream, each) {
+				if e.ID != ids[1-i][n] {
+					t.Fatalf("event %d is %+v, want %s", n, e, ids[1-i][n])
+				}
+			}
+		}
+	}
+	for _, b := range []*wamp.Backend{b, outside} {
+		if got := status(t, b).Counters["events_in"]; got != int64(len(patterns)*each) {
+			t.Errorf("%d events arrived, want %d", got, len(patterns)*each)
+		}
+	}
 }
 
+// TestPublishOptions has the router and the backend agree on whom an event is for.
 func TestPublishOptions(t *testing.T) {
 	b, info := run(t, inside)
-	listener := join(t, info.Listen[0])
-	ours, theirs := subscribe(t, b, exact("com.options")), subscribe(t, listener, exact("com.options"))
-	send := func(text string, o core.PublishOptions) {
-		e := &core.Event{Topic: address("com.options"), Payload: core.Payload{Args: json.RawMessage(text)}, Options: o}
+	events := subscribe(t, join(t, info.Listen[0]), exact("com.options"))
+	for _, c := range []struct {
+		options                core.PublishOptions
+		withheld, fromListener bool
+	}{
+		{core.PublishOptions{EligibleAuthRole: []string{"trusted"}}, false, true},
+		{core.PublishOptions{EligibleAuthID: []string{"anybridge"}}, false, true},
+		{core.PublishOptions{ExcludeAuthRole: []string{"trusted"}}, true, false},
+		{core.PublishOptions{ExcludeAuthID: []string{"anybridge"}, Retain: true}, true, false},
+		{core.PublishOptions{Eligible: []uint64{}}, true, true},
+		{core.PublishOptions{Exclude: []uint64{1}, Retain: true}, false, false},
+	} {
+		e := &core.Event{Topic: address("com.options"), Options: c.options}
 		if err := b.Publish(within(t), e); err != nil {
 			t.Fatal(err)
 		}
-	}
-	send(`["ours"]`, core.PublishOptions{EligibleAuthRole: []string{"trusted"}})
-	send(`["theirs"]`, core.PublishOptions{ExcludeAuthRole: []string{"trusted"}})
-	send(`["all"]`, core.PublishOptions{Retain: true})
-	for stream, want := range map[core.Stream[*core.Event]]string{ours: `["ours"]`, theirs: `["theirs"]`} {
-		events := take(t, stream, 2)
-		if string(events[0].Args) != want || string(events[1].Args) != `["all"]` {
-			t.Fatalf("events %s and %s, want %s", events[0].Args, events[1].Args, want)
+		marker := &core.Event{Topic: address("com.options")}
+		if err := b.Publish(within(t), marker); err != nil {
+			t.Fatal(err)
+		}
+		arrived := slices.Contains(before(t, events, marker.ID), e.ID)
+		if e.Withheld != c.withheld || arrived == c.fromListener {
+			t.Errorf("%+v: withheld from the bridge: %v, from the listener: %v", c.options, e.Withheld, !arrived)
 		}
 	}
 }
@@ -477,7 +527,7 @@ func TestReconfigure(t *testing.T) {
 		_, err := b.Call(within(t), &core.Call{Procedure: address("com.echo")})
 		return err == nil && status(t, b).Reason == ""
 	})
-	if err := b.Publish(within(t), &core.Event{Topic: address("com.events")}); err != nil {
+	if err := joinRealm(t, info.Listen[0], "realm2").Publish(within(t), &core.Event{Topic: address("com.events")}); err != nil {
 		t.Fatal(err)
 	}
 	take(t, events, 1)

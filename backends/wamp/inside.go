@@ -18,7 +18,7 @@ func inside(r *router.Router, realm string) session.Target {
 		}
 		return &attached{Local: local}, nil
 	}
-	return session.Target{Connect: connect, Realm: realm, Inside: true}
+	return session.Target{Connect: connect, Realm: realm}
 }
 
 // attached is the link to the router in this process. The router joins a Local by

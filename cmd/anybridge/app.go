@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
-	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	rest "github.com/anybridge/anybridge/adapters/http"
+	"github.com/anybridge/anybridge/cmd/anybridge/internal/audit"
 	"github.com/anybridge/anybridge/cmd/anybridge/internal/config"
 	"github.com/anybridge/anybridge/core"
 	"github.com/anybridge/anybridge/engine"
@@ -39,10 +41,14 @@ type app struct {
 	state    atomic.Pointer[string] // why the bridge is not ready; nil while it is
 	door     atomic.Pointer[door]
 	failed   chan error // gets what ends the bridge by itself
+	audit    *audit.Log // open from Start to Stop; nil: there is none
 
 	changing chan struct{} // a semaphore of one; its holder may use what follows
 	config   *config.Config
 	backends map[string]*backend
+
+	lock      io.Closer      // of the data folder
+	following sync.WaitGroup // follow
 
 	life context.Context //nolint:containedctx // ends with Stop, and ends a reload under way
 	end  context.CancelFunc
@@ -67,18 +73,14 @@ func newApp(o appOptions) (*app, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make callbacks: %w", err)
 	}
-	a.engine = engine.New(engine.Options{
-		Sender: a.sender,
-		Call:   func(ctx context.Context, c *core.Call) (*core.Result, error) { return a.bridge.Call(ctx, c) },
-		Gone:   a.gone,
-		Log:    o.Log,
-	})
+	a.engine = engine.New(a.engineOptions(conf))
 	a.bridge = core.NewBridge(core.BridgeOptions{
-		DefaultBackend: conf.DefaultBackend, Deliverer: a.engine, Invoker: a.sender, Log: o.Log,
+		DefaultBackend: conf.DefaultBackend, Deliverer: a.engine, Registry: a.engine.Registry(), Invoker: a.sender, Log: o.Log,
 	})
 	a.frontend, err = rest.New(rest.Options{
 		Bridge: a.bridge, Work: a.engine, Callbacks: a.sender, Tokens: a.tokens.Load,
 		Reload: a.Reload, Ready: a.ready, Processes: a.processes, Version: programVersion(), Log: o.Log,
+		Audit: a.record, Limits: frontLimits(conf),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make the REST frontend: %w", err)
@@ -97,8 +99,17 @@ func (a *app) Start(ctx context.Context) (err error) {
 		}
 	}()
 	a.warn(a.config)
-	if err := os.MkdirAll(a.config.DataDir, 0o700); err != nil {
-		return fmt.Errorf("make the data folder (data_dir in the configuration, --data-dir): %w", err)
+	if err := a.openDataDir(a.config.DataDir); err != nil {
+		return err
+	}
+	if a.lock, err = lockFolder(a.config.DataDir); err != nil {
+		return err
+	}
+	if err := a.openAudit(); err != nil {
+		return err
+	}
+	if err := a.engine.Open(ctx); err != nil {
+		return err
 	}
 	tokens, err := a.tokenSet(a.config)
 	if err != nil {
@@ -116,6 +127,11 @@ func (a *app) Start(ctx context.Context) (err error) {
 	for name, b := range a.backends {
 		a.bridge.SetBackend(name, b.plugin, b.plugin.Info())
 	}
+	if err := a.revokeFormer(ctx); err != nil {
+		return err
+	}
+	a.sync(ctx)
+	a.following.Go(a.follow)
 	a.state.Store(nil)
 	a.serve(d)
 	a.log.Info("ready", slog.String("listen", d.url()), slog.Int("backends", len(a.backends)))
@@ -137,6 +153,8 @@ func (a *app) abandon() {
 	_ = a.engine.Close(ctx)
 	a.sender.Close()
 	closeAll(ctx, a.backends, a.log)
+	_ = a.closeAudit(ctx)
+	a.unlock()
 }
 
 // stopGrace is the time that backends have to close after the drain's own time is
@@ -144,15 +162,20 @@ func (a *app) abandon() {
 const stopGrace = 3 * time.Second
 
 // Stop ends the bridge: it stops accepting, finishes requests, asynchronous calls,
-// invocations and deliveries in memory as long as ctx allows, and then closes the
-// backends. It returns ctx's error if something was cut off.
+// invocations and attempts under way as long as ctx allows, and then closes the
+// backends. What is owed stays on the disk. It returns ctx's error if something was
+// cut off.
 func (a *app) Stop(ctx context.Context) error {
 	a.notReady("the bridge is shutting down")
 	a.end()
 	a.log.Info("draining")
 	a.changing <- struct{}{} // a reload under way is given up, and waited for
+	a.following.Wait()
 	cut := a.frontend.Shutdown(ctx)
-	a.awaitCalls(ctx)
+	// The engine waits for asynchronous calls, which need the backends.
+	if err := a.engine.Drain(ctx); cut == nil {
+		cut = err
+	}
 	if err := a.bridge.Close(ctx); cut == nil {
 		cut = err
 	}
@@ -163,21 +186,12 @@ func (a *app) Stop(ctx context.Context) error {
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
 	defer cancel()
 	closeAll(grace, a.backends, a.log)
+	if err := a.closeAudit(grace); cut == nil {
+		cut = err
+	}
+	a.unlock()
 	a.log.Info("stopped", slog.Bool("complete", cut == nil))
 	return cut
-}
-
-// awaitCalls waits for the asynchronous calls: they need the backends.
-func (a *app) awaitCalls(ctx context.Context) {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for a.engine.Counters()["async_calls_now"] > 0 {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 func (a *app) notReady(why string) { a.state.Store(&why) }
@@ -197,7 +211,9 @@ func (a *app) gone(ctx context.Context, s *core.Subscription) {
 		if current.Pattern != s.Pattern || current.Endpoint.URL != s.Endpoint.URL {
 			continue
 		}
-		if _, err := a.bridge.Unsubscribe(ctx, s.Owner, []core.Pattern{s.Pattern}); err != nil {
+		_, err := a.bridge.Unsubscribe(ctx, s.Owner, []core.Pattern{s.Pattern})
+		a.record(rest.NewAuditEntry(s.Owner, "gone", s.Pattern, s.Endpoint.URL, err))
+		if err != nil {
 			a.log.Warn("unsubscribe endpoint that is gone", slog.String("pattern", s.Pattern.String()), slog.Any("error", err))
 		}
 	}
@@ -221,6 +237,11 @@ func (a *app) warn(conf *config.Config) {
 	}
 }
 
+func frontLimits(conf *config.Config) rest.Limits {
+	l := conf.Limits
+	return rest.Limits{MaxBody: int64(l.Body), MaxConnections: l.Connections, MaxConnectionsPerAddress: l.ConnectionsPerAddress}
+}
+
 func callbackPolicy(conf *config.Config) rest.Policy {
-	return rest.Policy{Allow: conf.Callbacks.Allow, Timeout: conf.Callbacks.Timeout, Proxy: conf.Callbacks.Proxy}
+	return rest.Policy{Allow: conf.Callbacks.Allow, Timeout: conf.Callbacks.Timeout, CA: conf.Callbacks.CA, Proxy: conf.Callbacks.Proxy}
 }

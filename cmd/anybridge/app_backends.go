@@ -88,14 +88,19 @@ func sectionFor(conf config.Backend, tokens *core.Tokens) json.RawMessage {
 		return conf.Config
 	}
 	type entry struct {
-		Name  string   `json:"name"`
-		Hash  string   `json:"hash"`
-		Allow []string `json:"allow"`
+		Name     string   `json:"name"`
+		Hash     string   `json:"hash"`
+		Previous string   `json:"previous,omitempty"`
+		Allow    []string `json:"allow"`
 	}
 	entries := []entry{}
 	for _, t := range tokens.All() {
 		if allow := t.Grants.For(conf.Name); len(allow) > 0 {
-			entries = append(entries, entry{Name: t.Name, Hash: hex.EncodeToString(t.Hash[:]), Allow: allow})
+			e := entry{Name: t.Name, Hash: hex.EncodeToString(t.Hash[:]), Allow: allow}
+			if t.Previous != nil {
+				e.Previous = hex.EncodeToString(t.Previous.Hash[:])
+			}
+			entries = append(entries, e)
 		}
 	}
 	slices.SortFunc(entries, func(x, y entry) int { return strings.Compare(x.Name, y.Name) })

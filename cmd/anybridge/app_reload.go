@@ -80,6 +80,15 @@ func needsRestart(old, conf *config.Config) error {
 	if conf.DefaultBackend != old.DefaultBackend {
 		errs = append(errs, fmt.Errorf("default_backend cannot change from %s while the bridge runs: restart it", old.DefaultBackend))
 	}
+	if conf.Engine != old.Engine {
+		errs = append(errs, errors.New("engine cannot change while the bridge runs: restart it"))
+	}
+	if conf.AuditFile() != old.AuditFile() {
+		errs = append(errs, errors.New("audit cannot change while the bridge runs: restart it"))
+	}
+	if frontLimits(conf) != frontLimits(old) {
+		errs = append(errs, errors.New("body, connections and connections_per_address under limits cannot change while the bridge runs: restart it"))
+	}
 	return errors.Join(errs...)
 }
 
@@ -163,12 +172,12 @@ func (a *app) commit(ctx context.Context, p *plan) {
 	taken := a.applyTokens(ctx, old, p.tokens)
 	for name := range p.removed {
 		if p.opened[name] == nil {
-			a.forgetBackend(name)
+			a.bridge.RemoveBackend(name)
 			delete(a.backends, name)
 		}
 	}
 	for name, b := range p.opened {
-		a.setBackend(ctx, name, b)
+		a.setBackend(name, b)
 		a.backends[name] = b
 	}
 	for name, b := range p.changed {
@@ -178,52 +187,19 @@ func (a *app) commit(ctx context.Context, p *plan) {
 	a.closeNow(p.removed)
 	p.moveDoor()
 	a.config = p.conf
+	if err := a.keepSecrets(p.tokens); err != nil {
+		a.log.Error("reload", slog.Any("error", err))
+	}
+	a.sync(ctx)
 	a.log.Info("configuration reloaded", slog.Int("backends_opened", len(p.opened)), slog.Int("backends_changed", len(p.changed)),
 		slog.Int("backends_closed", len(p.removed)), slog.Int("bindings_removed", taken))
 }
 
-// forgetBackend removes a backend with everything registered there.
-func (a *app) forgetBackend(name string) {
-	var ids []string
-	for _, s := range a.bridge.Subscriptions("") {
-		if s.Pattern.Backend == name {
-			ids = append(ids, s.ID())
-		}
-	}
-	a.bridge.RemoveBackend(name)
-	for _, id := range ids {
-		a.engine.Forget(id)
-	}
-}
-
-// setBackend adds a backend, or puts it in the place of the one of that name, whose
-// registrations and subscriptions move over.
-func (a *app) setBackend(ctx context.Context, name string, b *backend) {
-	var subs []*core.Subscription
-	var regs []*core.Registration
-	for _, s := range a.bridge.Subscriptions("") {
-		if s.Pattern.Backend == name {
-			subs = append(subs, s)
-		}
-	}
-	for _, r := range a.bridge.Registrations("") {
-		if r.Pattern.Backend == name {
-			regs = append(regs, r)
-		}
-	}
+// setBackend adds a backend, or puts it in the place of the one of that name. What
+// is subscribed and registered there follows from the registry.
+func (a *app) setBackend(name string, b *backend) {
 	a.bridge.RemoveBackend(name)
 	a.bridge.SetBackend(name, b.plugin, b.plugin.Info())
-	for _, s := range subs {
-		if err := a.bridge.Subscribe(ctx, []*core.Subscription{s}); err != nil {
-			a.engine.Forget(s.ID())
-			a.log.Error("move subscription to the new backend", slog.String("pattern", s.Pattern.String()), slog.String("token", s.Owner), slog.Any("error", err))
-		}
-	}
-	for _, r := range regs {
-		if err := a.bridge.Register(ctx, []*core.Registration{r}); err != nil {
-			a.log.Error("move registration to the new backend", slog.String("pattern", r.Pattern.String()), slog.String("token", r.Owner), slog.Any("error", err))
-		}
-	}
 }
 
 func (a *app) closeNow(backends map[string]*backend) {

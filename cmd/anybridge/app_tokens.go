@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	rest "github.com/anybridge/anybridge/adapters/http"
 	"github.com/anybridge/anybridge/cmd/anybridge/internal/config"
 	"github.com/anybridge/anybridge/core"
 )
@@ -33,11 +34,13 @@ func (a *app) tokenSet(conf *config.Config) (*core.Tokens, error) {
 		if err != nil {
 			return nil, err
 		}
-		return core.NewTokens([]*core.Token{{Name: defaultToken, Hash: core.HashToken(text), Grants: grants}})
+		return core.NewTokens([]*core.Token{{
+			Name: defaultToken, ID: core.TokenID(text), Hash: core.HashToken(text), Grants: grants, Limits: conf.Limits.Token,
+		}})
 	}
 	tokens := make([]*core.Token, len(conf.Tokens))
 	for i, t := range conf.Tokens {
-		tokens[i] = &core.Token{Name: t.Name, Hash: t.Hash, Grants: t.Grants}
+		tokens[i] = &t.Token
 	}
 	return core.NewTokens(tokens)
 }
@@ -46,13 +49,17 @@ func (a *app) tokenSet(conf *config.Config) (*core.Tokens, error) {
 // which it writes if it is not there.
 func (a *app) defaultTokenText(dir string) (string, error) {
 	if text, ok := a.o.LookupEnv(tokenEnv); ok && strings.TrimSpace(text) != "" {
-		return strings.TrimSpace(text), nil
+		text = strings.TrimSpace(text)
+		if core.MistypedToken(text) {
+			return "", fmt.Errorf("the token in %s is mistyped: its check digits are wrong; is it complete?", tokenEnv)
+		}
+		return text, nil
 	}
 	path := filepath.Join(dir, tokenFile)
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		text := core.NewTokenText()
-		if err := writeToken(path, text); err != nil {
+		if err := writePrivate(path, []byte(text+"\n")); err != nil {
 			return "", fmt.Errorf("keep the default token: %w", err)
 		}
 		a.log.Info("token made", slog.String("file", path))
@@ -62,23 +69,27 @@ func (a *app) defaultTokenText(dir string) (string, error) {
 		return "", fmt.Errorf("read the default token: %w", err)
 	}
 	text := strings.TrimSpace(string(data))
-	if text == "" {
-		return "", fmt.Errorf("the file of the default token, %s, is empty: remove it, and a new token is made", path)
+	if text == "" || core.MistypedToken(text) {
+		return "", fmt.Errorf("the file of the default token, %s, is empty or incomplete: remove it, and a new token is made", path)
 	}
-	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
-		a.log.Warn("others can read the default token", slog.String("file", path), slog.String("mode", info.Mode().Perm().String()))
+	info, err := os.Stat(path)
+	if err == nil {
+		err = a.tighten(path, info, 0o600)
+	}
+	if err != nil {
+		return "", fmt.Errorf("keep the default token, %s, from others: %w", path, err)
 	}
 	return text, nil
 }
 
-// writeToken writes the file whole or not at all.
-func writeToken(path, text string) error {
-	f, err := os.CreateTemp(filepath.Dir(path), tokenFile+"-*") // mode 0600
+// writePrivate writes a file whole or not at all, for nobody else to read.
+func writePrivate(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+"-*") // mode 0600
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name()) //nolint:errcheck // it is gone when all went well
-	_, err = f.WriteString(text + "\n")
+	_, err = f.Write(data)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
@@ -86,14 +97,15 @@ func writeToken(path, text string) error {
 }
 
 // applyTokens takes from each owner what its token no longer allows: everything
-// when the token is gone or has another secret, else what the scopes leave out. It
-// returns how many registrations and subscriptions that were.
+// when the token is gone or has another secret (one that has become the previous
+// one is none), else what the scopes leave out. It returns how many registrations
+// and subscriptions that were.
 func (a *app) applyTokens(ctx context.Context, old, current *core.Tokens) int {
 	removed := 0
 	for _, t := range old.All() {
 		now := current.Named(t.Name)
 		grants := core.Grants{}
-		if now != nil && now.Hash == t.Hash {
+		if now != nil && now.Continues(t) {
 			grants = now.Grants
 		}
 		removed += a.restrict(ctx, t.Name, grants)
@@ -105,15 +117,24 @@ func (a *app) applyTokens(ctx context.Context, old, current *core.Tokens) int {
 // its endpoints is forgotten.
 func (a *app) restrict(ctx context.Context, owner string, grants core.Grants) int {
 	var subs, regs []core.Pattern
-	var forget []string
-	for _, s := range a.bridge.Subscriptions(owner) {
+	var lost []rest.AuditEntry
+	allSubs, allRegs, _ := a.engine.Bindings()
+	for _, s := range allSubs {
+		if s.Owner != owner {
+			continue
+		}
 		if !grants.AllowPattern(core.VerbSubscribe, s.Pattern) {
-			subs, forget = append(subs, s.Pattern), append(forget, s.ID())
+			subs = append(subs, s.Pattern)
+			lost = append(lost, rest.NewAuditEntry(owner, "revoked", s.Pattern, s.Endpoint.URL, nil))
 		}
 	}
-	for _, r := range a.bridge.Registrations(owner) {
+	for _, r := range allRegs {
+		if r.Owner != owner {
+			continue
+		}
 		if !grants.AllowPattern(core.VerbRegister, r.Pattern) {
 			regs = append(regs, r.Pattern)
+			lost = append(lost, rest.NewAuditEntry(owner, "revoked", r.Pattern, r.Endpoint.URL, nil))
 		}
 	}
 	if len(subs)+len(regs) == 0 {
@@ -121,12 +142,14 @@ func (a *app) restrict(ctx context.Context, owner string, grants core.Grants) in
 	}
 	_, errSubs := a.bridge.Unsubscribe(ctx, owner, subs)
 	_, errRegs := a.bridge.Unregister(ctx, owner, regs)
-	for _, id := range forget {
-		a.engine.Forget(id)
-	}
-	if err := errors.Join(errSubs, errRegs); err != nil {
+	err := errors.Join(errSubs, errRegs)
+	if err != nil {
+		for i := range lost {
+			lost[i].Outcome = string(core.CodeOf(err))
+		}
 		a.log.Error("take back what a token no longer allows", slog.String("token", owner), slog.Any("error", err))
 	}
+	a.record(lost...)
 	a.log.Info("token restricted", slog.String("token", owner), slog.Int("subscriptions", len(subs)), slog.Int("registrations", len(regs)))
 	return len(subs) + len(regs)
 }

@@ -214,7 +214,7 @@ func TestTokenNew(t *testing.T) {
 		t.Fatal(err)
 	}
 	shop := conf.Tokens[0]
-	if shop.Name != "shop" || shop.Hash != core.HashToken(text) || strings.Join(shop.Grants.Strings(), " ") != `call:com.shop.* publish:wamp:a"b` {
+	if shop.Name != "shop" || shop.ID != core.TokenID(text) || shop.Hash != core.HashToken(text) || strings.Join(shop.Grants.Strings(), " ") != `call:com.shop.* publish:wamp:a"b` {
 		t.Errorf("token %+v", shop)
 	}
 	if _, again, _ := inProcess(t, nil, "token", "new", "shop"); strings.HasPrefix(again, text) {
@@ -291,9 +291,9 @@ func TestHelpHasExamples(t *testing.T) {
 }
 
 func TestStatusTable(t *testing.T) {
-	b := newFakeBridge(t, 200, "application/json", `{"version":"v1","started":"2026-01-02T03:04:05Z","backends":[{"name":"wamp","kind":"wamp","state":"down","reason":"it is being restarted","listen":["ws://127.0.0.1:8080/ws"],"process":{"pid":42,"started":"2026-01-02T03:04:05Z","restarts":7}}],"registrations":3,"subscriptions":4,"engine":{"pending_now":5}}`)
+	b := newFakeBridge(t, 200, "application/json", `{"version":"v1","started":"2026-01-02T03:04:05Z","backends":[{"name":"wamp","kind":"wamp","state":"down","reason":"it is being restarted","listen":["ws://127.0.0.1:8080/ws"],"process":{"pid":42,"started":"2026-01-02T03:04:05Z","restarts":7}}],"registrations":3,"subscriptions":4,"engine":{"store":"embedded","connected":true,"dead_letters":5}}`)
 	code, out, errs := inProcess(t, nil, "status", "--url", b.URL)
-	for _, want := range []string{"anybridge v1", "42", "7", "down", "wamp: it is being restarted", "registrations", "pending now"} {
+	for _, want := range []string{"anybridge v1", "42", "7", "down", "wamp: it is being restarted", "registrations", "dead letters        5"} {
 		if code != 0 || !strings.Contains(out, want) {
 			t.Errorf("exit code %d, stdout %s, stderr %s: %s is missing", code, out, errs, want)
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	stdlog "log"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -52,6 +53,9 @@ first start and kept in ` + config.DefaultDataDir + `/token, or taken from ANYBR
 
 // serve runs a bridge until a signal ends it.
 func serve(c cli, l *loader, log *slog.Logger, drain time.Duration) error {
+	// net/http logs by itself what other servers do wrong, which may be a lot.
+	stdlog.SetOutput(slog.NewLogLogger(log.Handler(), slog.LevelDebug).Writer())
+	stdlog.SetFlags(0)
 	program, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
@@ -76,7 +80,7 @@ func serve(c cli, l *loader, log *slog.Logger, drain time.Duration) error {
 	var reloads sync.WaitGroup
 	reloads.Go(func() {
 		for range hangups {
-			_ = a.Reload(context.Background()) // it logs what is wrong
+			a.hangUp()
 		}
 	})
 	var failure error

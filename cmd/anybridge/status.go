@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -23,9 +21,12 @@ func newStatus(c cli) *cobra.Command {
 		Use:   "status",
 		Short: "Show backends, plugin processes, restarts and queue depths",
 		Long: `Show how the running bridge is: its backends with their processes and restarts, and
-what it owes to endpoints. The token needs the admin scope.`,
+what it owes to endpoints: how much is stored, dead letters, endpoints that are parked
+(they fail, and get only probes) or disabled (nothing is sent to them until they are
+subscribed again), and the lanes, in which deliveries are worked off side by side. The
+token needs the admin scope.`,
 		Example: `  anybridge status
-  anybridge status --json | jq .engine.pending_now`,
+  anybridge status --json | jq '[.engine.lanes[].pending] | add'`,
 		Args: needArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := flags.client(cmd, c)
@@ -74,10 +75,47 @@ func printStatus(out io.Writer, s *rest.Status, now time.Time) error {
 		}
 	}
 	fmt.Fprintf(w, "\nregistrations\t%d\nsubscriptions\t%d\nrequests now\t%d\ncallbacks now\t%d\n", s.Registrations, s.Subscriptions, s.Requests, s.Callbacks)
-	for _, name := range slices.Sorted(maps.Keys(s.Engine)) {
-		fmt.Fprintf(w, "%s\t%d\n", strings.ReplaceAll(name, "_", " "), s.Engine[name])
+	if err := w.Flush(); err != nil {
+		return err
 	}
+	printEngine(w, &s.Engine, now)
 	return w.Flush()
+}
+
+// printEngine shows what is owed and how much room it takes.
+func printEngine(w io.Writer, e *rest.EngineStatus, now time.Time) {
+	store := e.Store
+	if !e.Connected {
+		store += ", which cannot be reached"
+	}
+	fmt.Fprintf(w, "\nstore\t%s\ndurability\t%s\nstored\t%s of %s\ndead letters\t%d\n", store, e.Durability, bytesText(e.Bytes), bytesText(e.MaxBytes), e.DeadLetters)
+	fmt.Fprintf(w, "endpoints parked\t%d\nendpoints disabled\t%d\nasynchronous calls\t%d\n", e.Parked, e.Disabled, e.Counters["async_calls_now"])
+	fmt.Fprintln(w, "\nLANE\tOWED\tSENDING\tENDPOINTS\tOLDEST\tWORKED BY")
+	for _, l := range e.Lanes {
+		by := "this bridge"
+		switch {
+		case !l.Mine && l.Owner == "":
+			by = "nobody yet"
+		case !l.Mine:
+			by = l.Owner
+		}
+		fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%s\t%s\n", l.Lane, l.Pending, l.Running, l.Endpoints, since(l.Oldest, now), by)
+	}
+}
+
+// bytesText is a number of bytes, for people.
+func bytesText(n int64) string {
+	const step = 1 << 10
+	if n < step {
+		return plural(int(n), "byte")
+	}
+	value, units := float64(n), "KMGTPE"
+	unit := -1
+	for value >= step && unit+1 < len(units) {
+		value /= step
+		unit++
+	}
+	return fmt.Sprintf("%.1f %ciB", value, units[unit])
 }
 
 // since is how long ago something began, for people.

@@ -57,8 +57,9 @@ dots for exactly one component.`,
 				scopes[i] = string(q)
 			}
 			fmt.Fprintf(c.err, "The token of %s, which is shown only this once, and what anybridge.yaml needs:\n\n", name)
-			fmt.Fprintf(c.out, "%s\n\ntokens:\n  %q: {hash: \"sha256:%s\", allow: [%s]}\n", text, name, hex.EncodeToString(hash[:]), strings.Join(scopes, ", "))
-			fmt.Fprintf(c.err, "\nPut it under tokens, beside the others, then: anybridge reload\n")
+			fmt.Fprintf(c.out, "%s\n\ntokens:\n  %q: {hash: \"%s%s:sha256:%s\", allow: [%s]}\n", text, name, core.TokenPrefix, core.TokenID(text), hex.EncodeToString(hash[:]), strings.Join(scopes, ", "))
+			fmt.Fprintf(c.err, "\nPut it under tokens, beside the others, then: anybridge reload\n"+
+				"In place of a former token of %s: put that one into previous: until the app has the new one.\n", name)
 			return nil
 		},
 	}

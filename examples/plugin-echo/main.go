@@ -1,5 +1,5 @@
-// Plugin-echo is a complete backend for anybridge in one file: topics and
-// procedures in memory. Copy it to begin a backend of your own; build it with
+// Plugin-echo is a complete backend for anybridge in one file: a message system in
+// memory, in which there is nobody but the bridge and an echo. Copy it to begin a backend of your own; build it with
 // "go build" and put its path into the configuration:
 //
 //	backends:
@@ -22,8 +22,9 @@ func main() {
 	plugins.Serve(func(env plugins.Env) core.Backend { return &echo{log: env.Log} })
 }
 
-// echo hands each event to its subscribers, each call to the one who registered
-// the procedure, and calls of the procedure "echo" back to the caller.
+// echo answers each event on a topic, say "news", with one of its own on "echo.news".
+// It hands each call to the one who registered the procedure, and calls of the
+// procedure "echo" back to the caller.
 type echo struct {
 	log *slog.Logger
 
@@ -64,27 +65,31 @@ func (b *echo) Open(_ context.Context, config json.RawMessage) (core.Info, error
 	b.log.Info("open", slog.String("greeting", b.greeting))
 	all := []core.Match{core.Exact, core.Prefix, core.Wildcard}
 	return core.Info{Kind: "echo", Can: core.Capabilities{
-		Publish: true, Subscribe: all, Call: true, Register: []core.Match{core.Exact}, Origin: true,
+		Publish: true, Subscribe: all, Call: true, Register: []core.Match{core.Exact},
 	}}, nil
 }
 
-// Publish implements core.Backend.
+// Publish implements core.Backend. The event itself does not come back: what the
+// subscriptions get is the echo's own, with another id.
 func (b *echo) Publish(ctx context.Context, e *core.Event) error {
-	b.mu.Lock()
-	b.lastID++
-	e.ID = fmt.Sprint(b.lastID)
+	answer := &core.Event{
+		Topic:   core.Address{Backend: e.Topic.Backend, Name: "echo." + e.Topic.Name},
+		Payload: e.Payload,
+		Time:    time.Now(),
+	}
 	var to []*core.Pipe[*core.Event]
+	b.mu.Lock()
+	e.ID, answer.ID = fmt.Sprint(b.lastID+1), fmt.Sprint(b.lastID+2)
+	b.lastID += 2
 	for pattern, sub := range b.subs {
-		if pattern.Matches(e.Topic) {
+		if pattern.Matches(answer.Topic) {
 			to = append(to, sub)
 		}
 	}
 	b.mu.Unlock()
-	event := *e
-	event.Time = time.Now()
 	for _, sub := range to {
 		// Waits for a slow subscriber; an error says that it is gone.
-		if err := sub.Put(ctx, &event, event.Size()); err != nil && ctx.Err() != nil {
+		if err := sub.Put(ctx, answer, answer.Size()); err != nil && ctx.Err() != nil {
 			return core.AsError(err)
 		}
 	}

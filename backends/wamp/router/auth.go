@@ -5,7 +5,6 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -179,8 +178,8 @@ func (s *session) challenge(sid wamp.ID) bool {
 	}
 	switch s.offer.method {
 	case methodTicket:
-		sum := sha256.Sum256([]byte(answer.Signature))
-		ok = subtle.ConstantTimeCompare(sum[:], p.ticket[:]) == 1
+		s.ticket = sha256.Sum256([]byte(answer.Signature))
+		ok = p.opens(s.ticket)
 	case methodCRA:
 		ok = crsign.VerifySignature(answer.Signature, text, p.key)
 	case methodCryptosign:
@@ -243,7 +242,7 @@ func (st *settings) current(s *session) *identity {
 		return st.anonymous
 	}
 	p := st.principals[s.offer.authid]
-	if p == nil || p.kind != s.offer.principal.kind || p.fingerprint != s.offer.principal.fingerprint || !p.mayJoin(s.realm.name) {
+	if p == nil || !p.knows(s) || !p.mayJoin(s.realm.name) {
 		return nil
 	}
 	return &p.identity

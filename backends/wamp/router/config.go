@@ -76,9 +76,12 @@ type Principal struct {
 // ticket. Hash is the token's SHA-256 in hex, with or without "sha256:" in front,
 // or its 32 bytes.
 type Token struct {
-	Name  string   `json:"name"`
-	Hash  string   `json:"hash"`
-	Allow []string `json:"allow,omitempty"`
+	Name string `json:"name"`
+	Hash string `json:"hash"`
+	// Previous is the hash of the secret that this one replaces; while it is here
+	// both count.
+	Previous string   `json:"previous,omitempty"`
+	Allow    []string `json:"allow,omitempty"`
 }
 
 // Limits bound what one peer can cost. Changed limits apply to sessions that join

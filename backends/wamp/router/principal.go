@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/pbkdf2"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -42,7 +43,7 @@ type identity struct {
 	authid      string
 	role        string
 	grants      core.Grants
-	fingerprint [32]byte // of the credentials and the role: a changed one ends the session
+	fingerprint [32]byte // of a Principal's credentials and role: a changed one ends the session
 }
 
 // provider is the authprovider of WELCOME.
@@ -63,6 +64,7 @@ type principalTable map[string]*principal
 type principal struct {
 	identity
 	ticket *[32]byte // SHA-256
+	former *[32]byte // of the ticket that a token had before; nil if it has none
 	key    []byte    // what WAMP-CRA signs with
 	salt   wamp.Dict // what the client needs to derive key; nil if nothing
 	keys   []ed25519.PublicKey
@@ -145,10 +147,40 @@ func newTokenPrincipal(t Token) (*principal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("allow: %w", err)
 	}
-	return &principal{
-		identity: identity{kind: kindToken, authid: t.Name, role: "token", grants: g, fingerprint: h},
-		ticket:   &h,
-	}, nil
+	p := &principal{identity: identity{kind: kindToken, authid: t.Name, role: "token", grants: g}, ticket: &h}
+	if t.Previous != "" {
+		former, err := parseHash(t.Previous)
+		if err != nil {
+			return nil, fmt.Errorf("previous: %w", err)
+		}
+		p.former = &former
+	}
+	return p, nil
+}
+
+// opens reports, in constant time, whether a ticket with this SHA-256 is the
+// principal's.
+func (p *principal) opens(sum [32]byte) bool {
+	ok := 0
+	for _, hash := range []*[32]byte{p.ticket, p.former} {
+		if hash != nil {
+			ok |= subtle.ConstantTimeCompare(sum[:], hash[:])
+		}
+	}
+	return ok == 1
+}
+
+// knows reports whether the principal, configured anew, still is who the session
+// authenticated as: with the same credentials, or with a token's ticket that still
+// counts.
+func (p *principal) knows(s *session) bool {
+	switch {
+	case p.kind != s.offer.principal.kind:
+		return false
+	case p.kind == kindToken:
+		return p.opens(s.ticket)
+	}
+	return p.fingerprint == s.offer.principal.fingerprint
 }
 
 // fingerprint hashes the JSON of v.

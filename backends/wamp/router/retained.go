@@ -172,7 +172,7 @@ func (s *session) ownPayload(p *wire.Payload) *wire.Payload {
 	if err != nil {
 		return p
 	}
-	return wire.NewPayload(ser, slices.Clone(args), slices.Clone(kwargs)).WithMark(p.Mark())
+	return wire.NewPayload(ser, slices.Clone(args), slices.Clone(kwargs))
 }
 
 // subscribeRetained subscribes; the retained events follow SUBSCRIBED at once, see

@@ -46,7 +46,10 @@ type session struct {
 	sid   atomic.Uint64 // the session id; 0 until WELCOME
 	who   atomic.Pointer[identity]
 	offer offer // how it is to authenticate; set before nexus knows of it
-	local bool  // the peer is on this machine
+	// ticket is the SHA-256 of the ticket presented, if that was the method; set
+	// before who.
+	ticket [32]byte
+	local  bool // the peer is on this machine
 
 	pinged time.Time // by the watch only
 

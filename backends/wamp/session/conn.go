@@ -21,8 +21,6 @@ type conn struct {
 	link    Link
 	id      wamp.ID
 	details wamp.Dict // of WELCOME
-	inside  bool
-	origins *origins // nil inside
 
 	// turn is held while a request is sent, because request ids rise by one in the
 	// order of the messages (WAMP specification, "IDs"); it guards last.
@@ -62,9 +60,9 @@ type request struct {
 	answer chan wamp.Message // of capacity 1
 }
 
-func newConn(s *Session, link Link, welcome *wamp.Welcome, inside bool) *conn {
+func newConn(s *Session, link Link, welcome *wamp.Welcome) *conn {
 	c := &conn{
-		s: s, link: link, id: welcome.ID, details: welcome.Details, inside: inside,
+		s: s, link: link, id: welcome.ID, details: welcome.Details,
 		turn:    make(chan struct{}, 1),
 		notes:   core.NewPipe[wamp.Message](0, 0, nil),
 		pending: map[wamp.ID]*request{},
@@ -75,9 +73,6 @@ func newConn(s *Session, link Link, welcome *wamp.Welcome, inside bool) *conn {
 
 		noCalls:   make(chan struct{}),
 		notesDone: make(chan struct{}),
-	}
-	if !inside {
-		c.origins = newOrigins(s)
 	}
 	c.wg.Go(c.dispatch)
 	c.wg.Go(c.sendNotes)
@@ -312,9 +307,6 @@ func (c *conn) fail(err error) {
 	close(c.done)
 	for _, inv := range open {
 		inv.lose()
-	}
-	if c.origins != nil {
-		c.origins.close()
 	}
 	c.notes.End(nil)
 }

@@ -8,10 +8,10 @@ import (
 
 // counters are cumulative; see core.Status.
 type counters struct {
-	joins, eventsIn, eventsDropped     atomic.Int64
-	published, calls                   atomic.Int64
-	invocationsIn, invocationsRefused  atomic.Int64
-	damaged, originUnknown, unexpected atomic.Int64
+	joins, eventsIn, eventsDropped    atomic.Int64
+	published, calls                  atomic.Int64
+	invocationsIn, invocationsRefused atomic.Int64
+	damaged, unexpected               atomic.Int64
 
 	lastWarning atomic.Int64 // Unix nanoseconds
 	suppressed  atomic.Int64
@@ -28,7 +28,6 @@ func (c *counters) snapshot() map[string]int64 {
 		"invocations_refused": c.invocationsRefused.Load(),
 		"messages_damaged":    c.damaged.Load(),
 		"messages_unexpected": c.unexpected.Load(),
-		"origins_unknown":     c.originUnknown.Load(),
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"reflect"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -116,79 +117,41 @@ func withFake(t *testing.T, test func(t *testing.T, f *fake, s *session.Session)
 	})
 }
 
-// subscribed subscribes to a topic, as subscription 1.
-func subscribed(t *testing.T, f *fake, s *session.Session, topic string) core.Stream[*core.Event] {
-	t.Helper()
-	result := make(chan core.Stream[*core.Event], 1)
-	go func() {
-		stream, err := s.Subscribe(context.Background(), exact(topic))
-		if err != nil {
-			t.Error(err)
-		}
-		result <- stream
-	}()
-	f.say(&wamp.Subscribed{Request: hear[*wamp.Subscribe](t, f).Request, Subscription: 1})
-	return <-result
-}
-
-func event(id wamp.ID) *wamp.Event { return &wamp.Event{Subscription: 1, Publication: id} }
-
-func ready(t *testing.T, stream core.Stream[*core.Event]) (ids string) {
-	t.Helper()
-	synctest.Wait()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
-	defer cancel()
-	batch, err := stream.Next(ctx)
-	if err != nil {
-		return ""
-	}
-	for _, e := range batch {
-		ids += e.ID + e.Origin + " "
-	}
-	return ids
-}
-
-// TestOriginBeforeAcknowledgement has the event arrive before PUBLISHED, among
-// events of strangers.
-func TestOriginBeforeAcknowledgement(t *testing.T) {
+// TestPublishOptions compares what is sent, and what is withheld from the session
+// itself by its id, or by a whitelist of nobody.
+func TestPublishOptions(t *testing.T) {
 	withFake(t, func(t *testing.T, f *fake, s *session.Session) {
-		stream := subscribed(t, f, s, "com.topic")
-		publishing := make(chan error, 1)
-		go func() {
-			publishing <- s.Publish(context.Background(), &core.Event{Topic: address("com.topic"), Origin: "shop"})
-		}()
-		request := hear[*wamp.Publish](t, f).Request
-		f.say(event(10), event(11), event(12))
-		if got := ready(t, stream); got != "" {
-			t.Fatalf("events %s went by before the acknowledgement", got)
+		for _, c := range []struct {
+			options  core.PublishOptions
+			sent     wamp.Dict
+			withheld bool
+		}{
+			{core.PublishOptions{}, wamp.Dict{}, false},
+			{core.PublishOptions{Retain: true}, wamp.Dict{"retain": true}, false},
+			{core.PublishOptions{Exclude: []uint64{1, 7}}, wamp.Dict{"exclude": wamp.List{wamp.ID(1), wamp.ID(7)}}, true},
+			{core.PublishOptions{Exclude: []uint64{1}}, wamp.Dict{"exclude": wamp.List{wamp.ID(1)}}, false},
+			{core.PublishOptions{Eligible: []uint64{7}}, wamp.Dict{"eligible": wamp.List{wamp.ID(7)}}, false},
+			{core.PublishOptions{Eligible: []uint64{1}}, wamp.Dict{"eligible": wamp.List{wamp.ID(1)}}, true},
+			{core.PublishOptions{Eligible: []uint64{}}, wamp.Dict{"eligible": wamp.List{}}, true},
+			{core.PublishOptions{EligibleAuthID: []string{}}, wamp.Dict{"eligible_authid": wamp.List{}}, true},
+			{core.PublishOptions{EligibleAuthID: []string{"bridge"}}, wamp.Dict{"eligible_authid": wamp.List{"bridge"}}, true}, // nobody said who we are
+		} {
+			e := &core.Event{Topic: address("com.topic"), Options: c.options}
+			publishing := make(chan error, 1)
+			go func() { publishing <- s.Publish(context.Background(), e) }()
+			m := hear[*wamp.Publish](t, f)
+			c.sent["acknowledge"], c.sent["exclude_me"] = true, true
+			if !reflect.DeepEqual(m.Options, c.sent) {
+				t.Errorf("%+v: sent %v", c.options, m.Options)
+			}
+			f.say(&wamp.Published{Request: m.Request, Publication: 9007199254740991})
+			if err := <-publishing; err != nil {
+				t.Fatal(err)
+			}
+			if e.ID != "9007199254740991" || e.Withheld != c.withheld {
+				t.Errorf("%+v: published as %s, withheld %v", c.options, e.ID, e.Withheld)
+			}
 		}
-		f.say(&wamp.Published{Request: request, Publication: 11}, event(13))
-		if err := <-publishing; err != nil {
-			t.Fatal(err)
-		}
-		if got := ready(t, stream); got != "10 11shop 12 13 " {
-			t.Fatalf("events %s", got)
-		}
-	})
-}
-
-// TestOriginNeverAcknowledged lets events go after a while.
-func TestOriginNeverAcknowledged(t *testing.T) {
-	withFake(t, func(t *testing.T, f *fake, s *session.Session) {
-		stream := subscribed(t, f, s, "com.topic")
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		err := s.Publish(ctx, &core.Event{Topic: address("com.topic"), Origin: "shop"})
-		wantCode(t, err, core.Timeout)
-		f.say(event(10))
-		if got := ready(t, stream); got != "" {
-			t.Fatalf("event %s went by", got)
-		}
-		time.Sleep(5 * time.Second)
-		if got := ready(t, stream); got != "10 " {
-			t.Fatalf("events %q", got)
-		}
-		hear[*wamp.Publish](t, f)
 	})
 }
 

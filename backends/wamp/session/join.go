@@ -17,9 +17,6 @@ type Target struct {
 	Connect Connect
 	Realm   string
 	Auth    Auth
-	// Inside says that the router is in this process and hands payloads over as
-	// they are, marks included.
-	Inside bool
 }
 
 // roles is what the session can do (WAMP specification, "Client: Role and Feature

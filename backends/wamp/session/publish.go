@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"strconv"
-	"strings"
 
 	"github.com/gammazero/nexus/v3/wamp"
 
@@ -11,10 +10,11 @@ import (
 	"github.com/anybridge/anybridge/core"
 )
 
-// Publish publishes an event, waits for the router's acknowledgement and sets e.ID
-// to the publication's id. The event also comes back to this session's own
-// subscriptions, because everybody behind the bridge shares the session; an
-// e.Origin comes back with it.
+// Publish publishes an event and waits for the router's acknowledgement. It sets e.ID
+// to the publication's id, the same that EVENTs carry, and e.Withheld when the options
+// keep the event from this session. The router leaves the publisher's own session out
+// of an event's receivers (WAMP specification, "Publisher Exclusion"), so the event
+// does not come back to Subscribe's streams.
 func (s *Session) Publish(ctx context.Context, e *core.Event) error {
 	if err := checkName("topic", e.Topic.Name, core.Exact); err != nil {
 		return err
@@ -30,35 +30,11 @@ func (s *Session) Publish(ctx context.Context, e *core.Event) error {
 	if err := c.prepare(payload); err != nil {
 		return err
 	}
-	r := &request{}
-	var claimed *claim
-	mark := stamp{origin: e.Origin, excludeMe: e.ExcludeMe}
-	switch {
-	case e.Origin == "":
-	case c.inside:
-		if payload == nil {
-			payload = wire.NewPayload(wire.JSON, nil, nil)
-		}
-		payload = payload.WithMark(mark.encode())
-	default:
-		claimed = c.origins.claim(e.Topic.Name, mark)
-		r.accept = func(msg wamp.Message) {
-			var id wamp.ID // none: it was refused
-			if m, ok := msg.(*wamp.Published); ok {
-				id = m.Publication
-			}
-			c.origins.settle(claimed, id)
-		}
-	}
 	options := publishOptions(e.Options)
-	r.build = func(id wamp.ID) wamp.Message {
+	msg, err := c.do(ctx, &request{build: func(id wamp.ID) wamp.Message {
 		return &wamp.Publish{Request: id, Options: options, Topic: wamp.URI(e.Topic.Name), Arguments: wire.Opaque(payload)}
-	}
-	msg, err := c.do(ctx, r)
+	}})
 	if err != nil {
-		if claimed != nil && ctx.Err() == nil {
-			c.origins.settle(claimed, 0)
-		} // else it may have been sent: the answer settles it, or time does
 		return err
 	}
 	m, ok := msg.(*wamp.Published)
@@ -67,13 +43,14 @@ func (s *Session) Publish(ctx context.Context, e *core.Event) error {
 	}
 	s.count.published.Add(1)
 	e.ID = formatID(m.Publication)
+	e.Withheld = c.withheld(e.Options)
 	return nil
 }
 
 // publishOptions are PUBLISH.Options (WAMP specification, "Subscriber Black- and
 // Whitelisting", "Publisher Exclusion", "Event Retention").
 func publishOptions(o core.PublishOptions) wamp.Dict {
-	options := wamp.Dict{"acknowledge": true, "exclude_me": false}
+	options := wamp.Dict{"acknowledge": true, "exclude_me": true}
 	if o.Retain {
 		options["retain"] = true
 	}
@@ -107,25 +84,3 @@ func publishOptions(o core.PublishOptions) wamp.Dict {
 }
 
 func formatID(id wamp.ID) string { return strconv.FormatUint(uint64(id), 10) }
-
-// stamp is what comes back with an event that was published here.
-type stamp struct {
-	origin    string
-	excludeMe bool
-}
-
-// encode writes the stamp as the mark of a payload.
-func (s stamp) encode() string {
-	if s.excludeMe {
-		return "x" + s.origin
-	}
-	return "-" + s.origin
-}
-
-// parseStamp reads a mark; without one it is the zero stamp.
-func parseStamp(mark string) stamp {
-	if mark == "" {
-		return stamp{}
-	}
-	return stamp{origin: mark[1:], excludeMe: strings.HasPrefix(mark, "x")}
-}

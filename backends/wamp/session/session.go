@@ -28,9 +28,6 @@ type Options struct {
 	// FirstDelay and LastDelay are the pauses between attempts to connect and to
 	// restore: they double from 200 ms to 30 s.
 	FirstDelay, LastDelay time.Duration
-	// HoldEvents is how long an event may wait for the acknowledgement that tells
-	// its origin: 2 s.
-	HoldEvents time.Duration
 }
 
 const (
@@ -56,7 +53,6 @@ func (o Options) withDefaults() Options {
 	set(&o.MaxInvocationBytes, 64<<20)
 	wait(&o.FirstDelay, 200*time.Millisecond)
 	wait(&o.LastDelay, 30*time.Second)
-	wait(&o.HoldEvents, 2*time.Second)
 	return o
 }
 
@@ -226,7 +222,7 @@ func (s *Session) attempt(t Target) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newConn(s, link, welcome, t.Inside), nil
+	return newConn(s, link, welcome), nil
 }
 
 // live serves one connection until it ends. moves is what it was when the

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -120,6 +121,19 @@ func take(t testing.TB, stream core.Stream[*core.Event], n int) []*core.Event {
 	return all
 }
 
+// before reads events until one has that id, and returns the ids of those before it.
+func before(t testing.TB, stream core.Stream[*core.Event], id string) (ids []string) {
+	t.Helper()
+	for {
+		for _, e := range take(t, stream, 1) {
+			if e.ID == id {
+				return ids
+			}
+			ids = append(ids, e.ID)
+		}
+	}
+}
+
 func publish(t testing.TB, s *session.Session, topic, args string) string {
 	t.Helper()
 	e := &core.Event{Topic: address(topic), Payload: core.Payload{Args: json.RawMessage(args)}}
@@ -152,17 +166,23 @@ func eventually(t testing.TB, what string, is func() bool) {
 // TestTransports goes once around with each transport and serialisation.
 func TestTransports(t *testing.T) {
 	n := startNexus(t)
+	peer := open(t, n)
 	for _, base := range []string{"ws://" + n.Web + "/", "rs://" + n.Raw} {
 		for _, s := range []wire.Serialization{wire.JSON, wire.MsgPack, wire.CBOR} {
 			t.Run(strings.SplitN(base, ":", 2)[0]+" "+s.String(), func(t *testing.T) {
 				d := dialer(t, base, s)
 				ses := open(t, n, func(o *session.Options) { o.Connect = d.Connect })
 				name := "com.test." + s.String()
-				events := subscribe(t, ses, exact(name))
-				id := publish(t, ses, name, `[1,"zwei",{"drei":[]}]`)
-				e := take(t, events, 1)[0]
-				if e.ID != id || string(e.Args) != `[1,"zwei",{"drei":[]}]` || e.Topic != address(name) {
-					t.Fatalf("event %+v of publication %s", e, id)
+				for from, to := range map[*session.Session]*session.Session{ses: peer, peer: ses} {
+					events := subscribe(t, to, exact(name))
+					id := publish(t, from, name, `[1,"zwei",{"drei":[]}]`)
+					e := take(t, events, 1)[0]
+					if e.ID != id || string(e.Args) != `[1,"zwei",{"drei":[]}]` || e.Topic != address(name) {
+						t.Fatalf("event %+v of publication %s", e, id)
+					}
+					if err := events.Close(); err != nil {
+						t.Fatal(err)
+					}
 				}
 				serve(t, ses, exact(name), core.RegisterOptions{}, echo)
 				r, err := ses.Call(within(t), &core.Call{Procedure: address(name), Payload: core.Payload{
@@ -246,12 +266,12 @@ func TestNoSuchRealm(t *testing.T) {
 
 func TestPatterns(t *testing.T) {
 	n := startNexus(t)
-	s := open(t, n)
+	s, peer := open(t, n), open(t, n)
 	// One at a time: nexus 3.3 shares the details of an event among subscribers
 	// while it still writes to them (its issue 343).
 	for match, name := range map[core.Match]string{core.Prefix: "com.shop", core.Wildcard: "com..created"} {
 		stream := subscribe(t, s, core.Pattern{Address: address(name), Match: match})
-		id := publish(t, s, "com.shop.created", `[1]`)
+		id := publish(t, peer, "com.shop.created", `[1]`)
 		e := take(t, stream, 1)[0]
 		if e.ID != id || e.Topic.Name != "com.shop.created" || string(e.Args) != `[1]` {
 			t.Fatalf("event %+v", e)
@@ -520,12 +540,12 @@ func TestManyCalls(t *testing.T) {
 
 func TestSlowConsumer(t *testing.T) {
 	n := startNexus(t)
-	s := open(t, n, func(o *session.Options) { o.MaxEvents = 10 })
+	s, peer := open(t, n, func(o *session.Options) { o.MaxEvents = 10 }), open(t, n)
 	slow, fast := subscribe(t, s, exact("com.burst")), subscribe(t, s, exact("com.other"))
 	for range 50 {
-		publish(t, s, "com.burst", `[]`)
+		publish(t, peer, "com.burst", `[]`)
 	}
-	publish(t, s, "com.other", `[]`)
+	publish(t, peer, "com.other", `[]`)
 	take(t, fast, 1)
 	eventually(t, "events are dropped", func() bool { return s.Status().Counters["events_dropped"] == 40 })
 	if got := len(take(t, slow, 10)); got != 10 {
@@ -586,7 +606,7 @@ func TestRouterDies(t *testing.T) {
 				st := s.Status()
 				return st.State == core.Up && st.Reason == "" && st.Counters["bindings_missing_now"] == 0
 			})
-			publish(t, s, "com.event.back", `["back"]`)
+			publish(t, open(t, n), "com.event.back", `["back"]`)
 			if e := take(t, events, 1)[0]; string(e.Args) != `["back"]` {
 				t.Fatalf("event %s", e.Args)
 			}
@@ -633,67 +653,88 @@ func TestDisconnected(t *testing.T) {
 	}
 }
 
-// TestOrigin publishes with and without origin from many goroutines: each event
-// comes back with its own, in the order in which the router sent them.
-func TestOrigin(t *testing.T) {
+// TestOwnEvents publishes from two sessions at once: each gets what the other one
+// publishes, under the ids that Publish told, and nothing of its own.
+func TestOwnEvents(t *testing.T) {
 	n := startNexus(t)
-	s, stranger := open(t, n), open(t, n)
-	stream, reference := subscribe(t, s, exact("com.origin")), subscribe(t, stranger, exact("com.origin"))
+	sessions := []*session.Session{open(t, n), open(t, n)}
 	const each = 200
-	want := publishWithOrigins(t, s, stranger, "com.origin", each)
-	order := take(t, reference, 4*each)
-	for i, e := range take(t, stream, 4*each) {
-		if e.Origin != want[e.ID] || e.ExcludeMe != (e.Origin == "shop") {
-			t.Fatalf("event %s has origin %q, want %q", e.ID, e.Origin, want[e.ID])
+	for _, p := range []core.Pattern{exact("com.own"), {Address: address("com."), Match: core.Prefix}} {
+		var streams []core.Stream[*core.Event]
+		for _, s := range sessions {
+			streams = append(streams, subscribe(t, s, p))
 		}
-		if e.ID != order[i].ID {
-			t.Fatalf("event %d is out of order", i)
-		}
-	}
-	if s.Status().Counters["origins_unknown"] != 0 {
-		t.Fatal("an origin was not found out")
-	}
-}
-
-func TestOriginUnderPattern(t *testing.T) {
-	n := startNexus(t)
-	s := open(t, n)
-	stream := subscribe(t, s, core.Pattern{Address: address("com."), Match: core.Prefix})
-	want := publishWithOrigins(t, s, s, "com.origin", 50)
-	for _, e := range take(t, stream, 200) {
-		if e.Origin != want[e.ID] {
-			t.Fatalf("event %s has origin %q, want %q", e.ID, e.Origin, want[e.ID])
-		}
-	}
-}
-
-// publishWithOrigins publishes each events of two origins, of none, and from a
-// stranger, all at once, and returns the origins by event.
-func publishWithOrigins(t testing.TB, s, stranger *session.Session, topic string, each int) map[string]string {
-	t.Helper()
-	var mu sync.Mutex
-	want := map[string]string{}
-	var wg sync.WaitGroup
-	for _, origin := range []string{"shop", "mobile", "", "stranger"} {
-		wg.Go(func() {
-			from := s
-			if origin == "stranger" {
-				from, origin = stranger, ""
-			}
-			for range each {
-				e := &core.Event{Topic: address(topic), Origin: origin, ExcludeMe: origin == "shop"}
-				if err := from.Publish(context.Background(), e); err != nil {
-					t.Error(err)
-					return
+		ids := make([][]string, len(sessions))
+		var publishing sync.WaitGroup
+		for i, s := range sessions {
+			publishing.Go(func() {
+				for range each {
+					e := &core.Event{Topic: address("com.own"), Origin: "shop", ExcludeMe: true}
+					if err := s.Publish(context.Background(), e); err != nil || e.Withheld {
+						t.Errorf("event %+v: %v", e, err)
+					}
+					ids[i] = append(ids[i], e.ID)
 				}
-				mu.Lock()
-				want[e.ID] = origin
-				mu.Unlock()
+			})
+		}
+		publishing.Wait()
+		for i, stream := range streams {
+			for k, e := range take(t, stream, each) {
+				if e.ID != ids[1-i][k] || e.Origin != "" || e.ExcludeMe {
+					t.Fatalf("event %d is %+v, want %s", k, e, ids[1-i][k])
+				}
 			}
-		})
+			if err := stream.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
-	wg.Wait()
-	return want
+	for _, s := range sessions {
+		if got := s.Status().Counters["events_in"]; got != 2*each {
+			t.Errorf("%d events arrived, want %d", got, 2*each)
+		}
+	}
+}
+
+// TestWithheld has a stranger's router, and a listener who is in every respect but
+// the session id what the publisher is, confirm who gets an event.
+func TestWithheld(t *testing.T) {
+	n := startNexus(t)
+	joe := func(o *session.Options) {
+		o.Realm = "closed"
+		o.Auth = session.Auth{Method: "ticket", AuthID: "joe", Ticket: core.Secret(joeTicket)}
+	}
+	s, twin := open(t, n, joe), open(t, n, joe)
+	events := subscribe(t, twin, exact("com.secret"))
+	for _, c := range []struct {
+		options  core.PublishOptions
+		withheld bool
+	}{
+		{core.PublishOptions{}, false},
+		{core.PublishOptions{ExcludeAuthID: []string{"ann", "joe"}}, true},
+		{core.PublishOptions{ExcludeAuthID: []string{"ann"}}, false},
+		{core.PublishOptions{ExcludeAuthRole: []string{"user"}}, true},
+		{core.PublishOptions{ExcludeAuthRole: []string{"admin"}}, false},
+		{core.PublishOptions{EligibleAuthID: []string{"joe", "ann"}}, false},
+		{core.PublishOptions{EligibleAuthID: []string{"ann"}}, true},
+		{core.PublishOptions{EligibleAuthRole: []string{"user"}}, false},
+		{core.PublishOptions{EligibleAuthRole: []string{"admin"}}, true},
+		{core.PublishOptions{EligibleAuthID: []string{"joe"}, EligibleAuthRole: []string{"admin"}}, true},
+		{core.PublishOptions{EligibleAuthID: []string{"joe"}, EligibleAuthRole: []string{"user"}}, false},
+		{core.PublishOptions{EligibleAuthID: []string{"joe"}, ExcludeAuthRole: []string{"user"}}, true},
+	} {
+		e := &core.Event{Topic: address("com.secret"), Options: c.options}
+		if err := s.Publish(within(t), e); err != nil {
+			t.Fatal(err)
+		}
+		if e.Withheld != c.withheld {
+			t.Errorf("%+v: withheld %v", c.options, e.Withheld)
+		}
+		got := before(t, events, publish(t, s, "com.secret", `["marker"]`))
+		if slices.Contains(got, e.ID) == c.withheld {
+			t.Errorf("%+v: withheld %v, but the twin got %v", c.options, c.withheld, got)
+		}
+	}
 }
 
 // TestClose answers who is in flight.
@@ -731,7 +772,7 @@ func TestClose(t *testing.T) {
 	eventually(t, "the call arrives", func() bool { return other.Status().Counters["invocations_now"] == 1 })
 
 	events := subscribe(t, s, exact("com.last"))
-	publish(t, s, "com.last", `["last"]`)
+	publish(t, other, "com.last", `["last"]`)
 	closed := make(chan error, 1)
 	go func() { closed <- s.Close(within(t)) }()
 	eventually(t, "new requests are refused", func() bool {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/gammazero/nexus/v3/wamp"
 
-	"github.com/anybridge/anybridge/backends/wamp/wire"
 	"github.com/anybridge/anybridge/core"
 )
 
@@ -21,7 +20,6 @@ type subscription struct {
 	s       *Session
 	pattern core.Pattern
 	queue   *core.Pipe[arrival]
-	held    []heldEvent // guarded by the connection's origins
 
 	change   sync.Mutex // held during SUBSCRIBE and UNSUBSCRIBE
 	at       *conn      // where it is established, or nil; changed with change and at.mu held
@@ -36,9 +34,8 @@ type subscription struct {
 
 // arrival is an event as it waits for its consumer, who converts it.
 type arrival struct {
-	msg   *wamp.Event
-	stamp stamp
-	time  time.Time
+	msg  *wamp.Event
+	time time.Time
 }
 
 // Subscribe returns when the router has accepted the subscription.
@@ -178,15 +175,7 @@ func (c *conn) event(m *wamp.Event) {
 		return
 	}
 	c.s.count.eventsIn.Add(1)
-	a := arrival{msg: m, time: time.Now()}
-	if c.origins != nil {
-		c.origins.deliver(b, a)
-		return
-	}
-	if p := wire.PayloadOf(m); p != nil {
-		a.stamp = parseStamp(p.Mark())
-	}
-	b.put(a)
+	b.put(arrival{msg: m, time: time.Now()})
 }
 
 // put never waits: an event for which there is no room is dropped, counted and
@@ -245,13 +234,11 @@ func (b *subscription) read(a *arrival) (*core.Event, error) {
 		return nil, err
 	}
 	return &core.Event{
-		ID:        formatID(a.msg.Publication),
-		Topic:     core.Address{Backend: b.pattern.Backend, Name: b.topic(a.msg)},
-		Payload:   payload,
-		Time:      a.time,
-		Details:   detailsJSON(a.msg.Details),
-		Origin:    a.stamp.origin,
-		ExcludeMe: a.stamp.excludeMe,
+		ID:      formatID(a.msg.Publication),
+		Topic:   core.Address{Backend: b.pattern.Backend, Name: b.topic(a.msg)},
+		Payload: payload,
+		Time:    a.time,
+		Details: detailsJSON(a.msg.Details),
 	}, nil
 }
 

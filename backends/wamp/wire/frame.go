@@ -40,7 +40,7 @@ var errUnbuilt = errors.New("build frame: no result")
 // Once the payload holds 64 frames, new keys are built and not cached. build must
 // not call Frame with the same key, and nobody may change the bytes.
 func (p *Payload) Frame(k FrameKey, build func() ([]byte, error)) ([]byte, error) {
-	f := p.root().frames.entry(k)
+	f := p.frames.entry(k)
 	if f == nil {
 		return build()
 	}

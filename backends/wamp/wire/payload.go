@@ -16,10 +16,8 @@ import (
 type Payload struct {
 	source       Serialization
 	args, kwargs []byte
-	mark         string
 
-	base        *Payload // whose caches a marked copy uses; nil for itself
-	list        [1]any   // what Opaque returns
+	list        [1]any // what Opaque returns
 	conversions [CBOR]atomic.Pointer[conversion]
 	frames      frames
 }
@@ -87,7 +85,6 @@ func (p *Payload) in(s Serialization) (args, kwargs []byte, err error) {
 	if !s.valid() {
 		return nil, nil, &Error{Serialization: s, Reason: "unknown serialization"}
 	}
-	p = p.root()
 	slot := &p.conversions[s-1]
 	c := slot.Load()
 	if c == nil {
@@ -140,24 +137,6 @@ func (p *Payload) decode(value []byte) (any, error) {
 
 // Size returns how many bytes args and kwargs take as the sender wrote them.
 func (p *Payload) Size() int { return len(p.args) + len(p.kwargs) }
-
-// WithMark returns the payload with a mark on it: a tag of its publisher that
-// travels inside this process and is never encoded. The copy shares the caches.
-func (p *Payload) WithMark(mark string) *Payload {
-	m := NewPayload(p.source, p.args, p.kwargs)
-	m.mark, m.base = mark, p.root()
-	return m
-}
-
-// Mark returns what [Payload.WithMark] set, "" otherwise.
-func (p *Payload) Mark() string { return p.mark }
-
-func (p *Payload) root() *Payload {
-	if p.base != nil {
-		return p.base
-	}
-	return p
-}
 
 // Opaque returns the Arguments of a message that carries p: a list of p alone, with
 // ArgumentsKw to be left nil. It is nil for a nil p. The router copies the list for

@@ -36,7 +36,7 @@ func TestPayloadConvertsOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	results := make([][]byte, 16)
 	for i := range results {
-		wg.Go(func() { results[i], _ = p.WithMark(fmt.Sprint(i)).Args(wire.CBOR) })
+		wg.Go(func() { results[i], _ = p.Args(wire.CBOR) })
 	}
 	wg.Wait()
 	for _, r := range results {
@@ -126,21 +126,6 @@ func TestPayloadValues(t *testing.T) {
 	}
 }
 
-func TestMark(t *testing.T) {
-	p := wire.NewPayload(wire.JSON, []byte(`[]`), nil)
-	m := p.WithMark("token-7")
-	if p.Mark() != "" || m.Mark() != "token-7" || m.WithMark("x").Mark() != "x" || m.Mark() != "token-7" {
-		t.Errorf("marks %q, %q", p.Mark(), m.Mark())
-	}
-	if wire.PayloadOf(&wamp.Event{Arguments: wire.Opaque(m)}) != m {
-		t.Error("the marked payload does not come out of a message")
-	}
-	got, err := wire.Append(nil, wire.JSON, &wamp.Event{Subscription: 1, Publication: 2, Arguments: wire.Opaque(m)})
-	if string(got) != `[36,1,2,{},[]]` || err != nil {
-		t.Errorf("%s, %v", got, err)
-	}
-}
-
 func TestOpaque(t *testing.T) {
 	if l := wire.Opaque(nil); l != nil {
 		t.Errorf("Opaque(nil) = %v", l)
@@ -175,7 +160,7 @@ func TestFrameBuildsOncePerKey(t *testing.T) {
 		wg.Go(func() {
 			for i := range 64 {
 				key := wire.FrameKey{Serialization: wire.CBOR, Subscription: wamp.ID(i), Variant: 1}
-				got, err := p.WithMark("m").Frame(key, func() ([]byte, error) {
+				got, err := p.Frame(key, func() ([]byte, error) {
 					builds.Add(1)
 					return []byte{byte(i)}, nil
 				})

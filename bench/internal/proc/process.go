@@ -102,6 +102,18 @@ func (p *Process) Stop() error {
 	return errors.Join(err, p.Stdout.Close())
 }
 
+// Kill ends the process without a warning, waits until it is gone, and clears its
+// process group.
+func (p *Process) Kill() error {
+	err := p.cmd.Process.Kill()
+	if errors.Is(err, os.ErrProcessDone) {
+		err = nil
+	}
+	<-p.done
+	_ = syscall.Kill(-p.PID(), syscall.SIGKILL)
+	return err
+}
+
 // Log returns the end of what the process wrote to stderr.
 func (p *Process) Log() string { return p.log.String() }
 

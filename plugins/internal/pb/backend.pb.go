@@ -315,7 +315,6 @@ type Capabilities struct {
 	Register      []string               `protobuf:"bytes,4,rep,name=register,proto3" json:"register,omitempty"` // match policies
 	Invoke        []string               `protobuf:"bytes,5,rep,name=invoke,proto3" json:"invoke,omitempty"`     // invocation policies that may be shared
 	Retain        bool                   `protobuf:"varint,6,opt,name=retain,proto3" json:"retain,omitempty"`    // PublishOptions.retain is honoured
-	Origin        bool                   `protobuf:"varint,7,opt,name=origin,proto3" json:"origin,omitempty"`    // Event.origin comes back with the event
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -388,13 +387,6 @@ func (x *Capabilities) GetInvoke() []string {
 func (x *Capabilities) GetRetain() bool {
 	if x != nil {
 		return x.Retain
-	}
-	return false
-}
-
-func (x *Capabilities) GetOrigin() bool {
-	if x != nil {
-		return x.Origin
 	}
 	return false
 }
@@ -496,10 +488,13 @@ func (x *PublishReplyBatch) GetReplies() []*PublishReply {
 }
 
 type PublishReply struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	EventId       string                 `protobuf:"bytes,2,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"` // the id under which subscribers see the event, if the system has such a thing
-	Error         *Error                 `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Id      uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	EventId string                 `protobuf:"bytes,2,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"` // the id under which subscribers see the event, if the system has such a thing
+	// The options keep the event from the bridge itself, so it must not deliver it to
+	// its endpoints either.
+	Withheld      bool   `protobuf:"varint,3,opt,name=withheld,proto3" json:"withheld,omitempty"`
+	Error         *Error `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -548,6 +543,13 @@ func (x *PublishReply) GetEventId() string {
 	return ""
 }
 
+func (x *PublishReply) GetWithheld() bool {
+	if x != nil {
+		return x.Withheld
+	}
+	return false
+}
+
 func (x *PublishReply) GetError() *Error {
 	if x != nil {
 		return x.Error
@@ -565,10 +567,8 @@ type Event struct {
 	Details       []byte                 `protobuf:"bytes,5,opt,name=details,proto3" json:"details,omitempty"`
 	EventId       string                 `protobuf:"bytes,6,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
 	TimeNanos     int64                  `protobuf:"varint,7,opt,name=time_nanos,json=timeNanos,proto3" json:"time_nanos,omitempty"` // since 1970, UTC; 0: unknown
-	Origin        string                 `protobuf:"bytes,8,opt,name=origin,proto3" json:"origin,omitempty"`                         // a tag of the bridge's; a backend that can returns it with the event
-	ExcludeMe     bool                   `protobuf:"varint,9,opt,name=exclude_me,json=excludeMe,proto3" json:"exclude_me,omitempty"` // likewise
-	Options       *PublishOptions        `protobuf:"bytes,10,opt,name=options,proto3" json:"options,omitempty"`
-	TimeoutNanos  int64                  `protobuf:"varint,11,opt,name=timeout_nanos,json=timeoutNanos,proto3" json:"timeout_nanos,omitempty"` // of a publish: how long it may take, counted from the receipt; 0: no limit
+	Options       *PublishOptions        `protobuf:"bytes,8,opt,name=options,proto3" json:"options,omitempty"`
+	TimeoutNanos  int64                  `protobuf:"varint,9,opt,name=timeout_nanos,json=timeoutNanos,proto3" json:"timeout_nanos,omitempty"` // of a publish: how long it may take, counted from the receipt; 0: no limit
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -650,20 +650,6 @@ func (x *Event) GetTimeNanos() int64 {
 		return x.TimeNanos
 	}
 	return 0
-}
-
-func (x *Event) GetOrigin() string {
-	if x != nil {
-		return x.Origin
-	}
-	return ""
-}
-
-func (x *Event) GetExcludeMe() bool {
-	if x != nil {
-		return x.ExcludeMe
-	}
-	return false
 }
 
 func (x *Event) GetOptions() *PublishOptions {
@@ -1772,24 +1758,24 @@ const file_backend_proto_rawDesc = "" +
 	"\fOpenResponse\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x123\n" +
 	"\x03can\x18\x02 \x01(\v2!.anybridge.plugin.v1.CapabilitiesR\x03can\x12\x16\n" +
-	"\x06listen\x18\x03 \x03(\tR\x06listen\"\xbe\x01\n" +
+	"\x06listen\x18\x03 \x03(\tR\x06listen\"\xa6\x01\n" +
 	"\fCapabilities\x12\x18\n" +
 	"\apublish\x18\x01 \x01(\bR\apublish\x12\x1c\n" +
 	"\tsubscribe\x18\x02 \x03(\tR\tsubscribe\x12\x12\n" +
 	"\x04call\x18\x03 \x01(\bR\x04call\x12\x1a\n" +
 	"\bregister\x18\x04 \x03(\tR\bregister\x12\x16\n" +
 	"\x06invoke\x18\x05 \x03(\tR\x06invoke\x12\x16\n" +
-	"\x06retain\x18\x06 \x01(\bR\x06retain\x12\x16\n" +
-	"\x06origin\x18\a \x01(\bR\x06origin\"Z\n" +
+	"\x06retain\x18\x06 \x01(\bR\x06retain\"Z\n" +
 	"\fPublishBatch\x122\n" +
 	"\x06events\x18\x01 \x03(\v2\x1a.anybridge.plugin.v1.EventR\x06events\x12\x16\n" +
 	"\x06cancel\x18\x02 \x03(\x04R\x06cancel\"P\n" +
 	"\x11PublishReplyBatch\x12;\n" +
-	"\areplies\x18\x01 \x03(\v2!.anybridge.plugin.v1.PublishReplyR\areplies\"k\n" +
+	"\areplies\x18\x01 \x03(\v2!.anybridge.plugin.v1.PublishReplyR\areplies\"\x87\x01\n" +
 	"\fPublishReply\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x19\n" +
-	"\bevent_id\x18\x02 \x01(\tR\aeventId\x120\n" +
-	"\x05error\x18\x03 \x01(\v2\x1a.anybridge.plugin.v1.ErrorR\x05error\"\xc8\x02\n" +
+	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12\x1a\n" +
+	"\bwithheld\x18\x03 \x01(\bR\bwithheld\x120\n" +
+	"\x05error\x18\x04 \x01(\v2\x1a.anybridge.plugin.v1.ErrorR\x05error\"\x91\x02\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05topic\x18\x02 \x01(\tR\x05topic\x12\x12\n" +
@@ -1798,13 +1784,9 @@ const file_backend_proto_rawDesc = "" +
 	"\adetails\x18\x05 \x01(\fR\adetails\x12\x19\n" +
 	"\bevent_id\x18\x06 \x01(\tR\aeventId\x12\x1d\n" +
 	"\n" +
-	"time_nanos\x18\a \x01(\x03R\ttimeNanos\x12\x16\n" +
-	"\x06origin\x18\b \x01(\tR\x06origin\x12\x1d\n" +
-	"\n" +
-	"exclude_me\x18\t \x01(\bR\texcludeMe\x12=\n" +
-	"\aoptions\x18\n" +
-	" \x01(\v2#.anybridge.plugin.v1.PublishOptionsR\aoptions\x12#\n" +
-	"\rtimeout_nanos\x18\v \x01(\x03R\ftimeoutNanos\"\x9c\x02\n" +
+	"time_nanos\x18\a \x01(\x03R\ttimeNanos\x12=\n" +
+	"\aoptions\x18\b \x01(\v2#.anybridge.plugin.v1.PublishOptionsR\aoptions\x12#\n" +
+	"\rtimeout_nanos\x18\t \x01(\x03R\ftimeoutNanos\"\x9c\x02\n" +
 	"\x0ePublishOptions\x12\x16\n" +
 	"\x06retain\x18\x01 \x01(\bR\x06retain\x12\x18\n" +
 	"\aexclude\x18\x02 \x03(\x04R\aexclude\x12%\n" +

@@ -105,7 +105,8 @@ type BackendClient interface {
 	// changes nothing: then the bridge starts a fresh process.
 	Open(ctx context.Context, in *OpenRequest, opts ...grpc.CallOption) (*OpenResponse, error)
 	// Publish: every Event gets one PublishReply, in any order, also after it was
-	// canceled.
+	// canceled. The event does not come back on Subscribe: what the bridge publishes,
+	// it delivers to its endpoints itself.
 	Publish(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PublishBatch, PublishReplyBatch], error)
 	// Subscribe: every Feed in open gets one FeedReply in opened. If that has no error,
 	// events with the feed's id follow until the feed is closed by the bridge or
@@ -230,7 +231,8 @@ type BackendServer interface {
 	// changes nothing: then the bridge starts a fresh process.
 	Open(context.Context, *OpenRequest) (*OpenResponse, error)
 	// Publish: every Event gets one PublishReply, in any order, also after it was
-	// canceled.
+	// canceled. The event does not come back on Subscribe: what the bridge publishes,
+	// it delivers to its endpoints itself.
 	Publish(grpc.BidiStreamingServer[PublishBatch, PublishReplyBatch]) error
 	// Subscribe: every Feed in open gets one FeedReply in opened. If that has no error,
 	// events with the feed's id follow until the feed is closed by the bridge or

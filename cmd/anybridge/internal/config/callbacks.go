@@ -15,8 +15,9 @@ func (d *decoder) callbacks(root section, listen string) Callbacks {
 	if v == nil {
 		v = &node{kind: object}
 	}
-	s := d.section(v, "callbacks", "allow", "timeout", "proxy")
+	s := d.section(v, "callbacks", "allow", "timeout", "ca", "proxy")
 	c.Timeout = d.duration(s, "timeout", DefaultCallbackTimeout, maxCallbackTimeout)
+	c.CA = d.authorities(s)
 	c.Proxy = d.proxy(s)
 	switch {
 	case s.has("allow"):

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/x509"
 	"encoding/json"
 	"net/netip"
 	"net/url"
@@ -30,6 +31,9 @@ type Config struct {
 	DataDir        string // absolute
 	DefaultBackend string
 	Tokens         []Token // in the order of the file; none: the default token counts
+	Limits         Limits
+	Audit          Audit
+	Engine         Engine
 	Callbacks      Callbacks
 	Backends       []Backend // in the order of the file
 
@@ -45,9 +49,7 @@ type TLS struct {
 
 // Token is one entry of tokens.
 type Token struct {
-	Name   string
-	Hash   core.TokenHash
-	Grants core.Grants
+	core.Token
 	// Variable is the environment variable that alone makes up the token's text,
 	// or "". People can be told to use it.
 	Variable string
@@ -58,6 +60,8 @@ type Callbacks struct {
 	Allow   []netip.Prefix // beyond public addresses
 	Timeout time.Duration
 	Proxy   *url.URL // nil: none
+	// CA are authorities that are trusted beside the system's.
+	CA []*x509.Certificate
 }
 
 // Backend is one entry of backends: either Kind or Plugin is set.

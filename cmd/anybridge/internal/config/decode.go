@@ -19,7 +19,7 @@ type decoder struct {
 
 func (d *decoder) config(root *node) *Config {
 	c := &Config{}
-	s := d.section(root, "the configuration", "listen", "tls", "data_dir", "default_backend", "tokens", "callbacks", "backends")
+	s := d.section(root, "the configuration", "listen", "tls", "data_dir", "engine", "default_backend", "tokens", "limits", "audit", "callbacks", "backends")
 	c.Listen = d.listen(s)
 	c.TLS = d.tls(s)
 	c.DataDir = d.path(DefaultDataDir)
@@ -31,6 +31,9 @@ func (d *decoder) config(root *node) *Config {
 	}
 	c.Backends = d.backends(s)
 	c.DefaultBackend = d.defaultBackend(s, c.Backends)
+	c.Limits = d.limits(s)
+	c.Audit = d.audit(s)
+	c.Engine = d.engine(s)
 	c.Tokens = d.tokens(s, c)
 	c.Callbacks = d.callbacks(s, c.Listen)
 	return c

@@ -22,7 +22,7 @@ const (
 	atRoot           // the whole file
 	inTokens         // the map of tokens: a plain value would be a secret
 	inToken          // one token: what is not known to be harmless is a secret
-	isHash           // a token's hash, unless it is the secret itself by mistake
+	isHash           // a token's hash, unless it is the secret itself: by mistake, or as previous
 	hidden
 )
 
@@ -35,9 +35,9 @@ func (s secrecy) under(key string) secrecy {
 		return inTokens
 	case s == inTokens:
 		return inToken
-	case s == inToken && key == "hash":
+	case s == inToken && (key == "hash" || key == "previous"):
 		return isHash
-	case s == inToken && key == "allow":
+	case s == inToken && (key == "allow" || key == "rate" || key == "endpoints"):
 		return shown
 	case s == inToken, secretKey(key):
 		return hidden
@@ -65,7 +65,7 @@ func (s secrecy) hides(value string) bool {
 	case shown, atRoot:
 		return false
 	case isHash:
-		return !strings.HasPrefix(value, "sha256:")
+		return !hashForm.MatchString(value) && !variableOnly.MatchString(value)
 	}
 	return !variableOnly.MatchString(value)
 }

@@ -54,16 +54,24 @@ data_dir: ./anybridge-data
 default_backend: wamp
 tokens:
   shop:   {token: "${SHOP_TOKEN}", allow: ["*"]}
-  mobile: {hash: "sha256:` + strings.Repeat("0f", 32) + `", allow: ["call:com.shop.*", "publish:irc:#ops", "subscribe:com.shop.*.created", admin]}
+  mobile: {hash: "sha256:` + strings.Repeat("0f", 32) + `", allow: ["call:com.shop.*", "publish:irc:#ops", "subscribe:com.shop.*.created", admin], rate: 100, endpoints: 5}
+  rotated: {hash: "ab_abcdefgh:sha256:` + strings.Repeat("0f", 32) + `", previous: "sha256:` + strings.Repeat("0f", 32) + `", allow: [], rate: {per_second: 0.5, burst: 10}}
+  plain: {token: "${NEW}", previous: the-old-one, allow: [], rate: unlimited, endpoints: unlimited}
+limits: {rate: "${RATE}", endpoints: 10000, body: 1048576, connections: 100, connections_per_address: "50"}
+audit: {file: audit.log}
+engine: {url: "nats://a:4222,nats://b:4222", creds: bridge.creds, ca: ca.pem, name: shop, replicas: 3, durability: disk, max_bytes: 10GiB, max_waiting: 1073741824, keep_dead: 720h, max_calls: "${CALLS}"}
 callbacks:
   allow: [127.0.0.0/8, 10.1.0.0/16]
   timeout: 15s
   proxy: "http://proxy:3128"
+  ca: ca.pem
 backends:
   wamp:  {kind: wamp, router: {listen: "127.0.0.1:8080", path: /ws, realms: [realm1]}}
   plant: {kind: wamp, url: "wss://router.example/ws", realm: plant, auth: {method: wampcra, authid: x, secret: "${S}"}}
   mine:  {plugin: ./anybridge-mqtt, sha256: ` + strings.Repeat("0f", 32) + `, config: {any: [thing]}}
 `,
+		"audit off":   "audit: off",
+		"audit false": "audit: false",
 	} {
 		if err := validate(t, s, []byte(text)); err != nil {
 			t.Errorf("%s: %v", name, err)

@@ -26,21 +26,32 @@ func (d *decoder) tokens(s section, c *Config) []Token {
 		d.add(v, "tokens is empty: nobody could use the bridge (leave it out for one token with every right)")
 	}
 	var out []Token
-	byHash := map[core.TokenHash]entry{}
+	byHash, byID := map[core.TokenHash]entry{}, map[string]entry{}
+	unique := func(e entry, at *node, c core.Credential) {
+		if first, taken := byHash[c.Hash]; taken {
+			d.add(at, "tokens %s and %s have the same secret: first in line %d", first.key, e.key, first.line)
+		} else if first, taken := byID[c.ID]; taken && c.ID != "" {
+			d.add(at, "tokens %s and %s have the same id: first in line %d", first.key, e.key, first.line)
+		}
+		byHash[c.Hash], byID[c.ID] = e, e
+	}
 	for _, e := range v.entries {
 		if !tokenName.MatchString(e.key) {
 			d.src.add(e.line, e.column, "token name %q: want 1 to 64 letters, digits, and . _ @ - after the first", e.key)
 		}
-		t := d.section(e.value, "token "+e.key, "token", "hash", "allow")
-		token := Token{Name: e.key, Grants: d.grants(t, c)}
+		t := d.section(e.value, "token "+e.key, "token", "hash", "previous", "allow", "rate", "endpoints")
+		token := Token{Token: core.Token{Name: e.key, Grants: d.grants(t, c), Limits: d.tokenLimits(t, c.Limits.Token)}}
 		at, ok := d.secret(t, &token)
 		if !ok {
 			continue
 		}
-		if first, taken := byHash[token.Hash]; taken {
-			d.add(at, "tokens %s and %s have the same secret: first in line %d", first.key, e.key, first.line)
+		unique(e, at, core.Credential{ID: token.ID, Hash: token.Hash})
+		if v := t.text("previous"); v != nil {
+			if previous, ok := d.previous(v); ok {
+				unique(e, v, previous)
+				token.Previous = &previous
+			}
 		}
-		byHash[token.Hash] = e
 		out = append(out, token)
 	}
 	return out
@@ -55,29 +66,55 @@ func (d *decoder) secret(t section, token *Token) (at *node, ok bool) {
 		return nil, false
 	}
 	if v := t.text("token"); v != nil {
-		switch {
-		case strings.TrimSpace(v.text) != v.text:
-			d.add(v, "the token begins or ends with white space")
-		case strings.HasPrefix(v.text, "ab_") && !core.CheckTokenText(v.text):
-			d.add(v, "the token begins like one made by anybridge, but its check digits are wrong: is it complete?")
-		case len(v.text) < minTokenLen:
+		if c := d.plainToken(v); c.ID == "" && len(v.text) < minTokenLen {
 			d.src.warn(v.line, v.column, "the token is shorter than %d characters: it can be guessed (anybridge token new makes a good one)", minTokenLen)
 		}
-		token.Hash, token.Variable = core.HashToken(v.text), v.variable
+		token.ID, token.Hash, token.Variable = core.TokenID(v.text), core.HashToken(v.text), v.variable
 		return v, true
 	}
 	v := t.text("hash")
 	if v == nil {
 		return nil, false
 	}
-	digits, found := strings.CutPrefix(v.text, "sha256:")
-	hash, err := hex.DecodeString(digits)
-	if !found || err != nil || len(hash) != len(token.Hash) {
-		d.add(v, "hash must be sha256: followed by 64 hexadecimal digits (anybridge token new prints one)")
-		return nil, false
+	c, ok := d.tokenHash(v, "hash")
+	token.ID, token.Hash = c.ID, c.Hash
+	return v, ok
+}
+
+// previous reads the secret that a token had before: its text or its hash.
+func (d *decoder) previous(v *node) (core.Credential, bool) {
+	if hashForm.MatchString(v.text) {
+		return d.tokenHash(v, "previous")
 	}
-	copy(token.Hash[:], hash)
-	return v, true
+	return d.plainToken(v), true
+}
+
+// plainToken reads the text of a token.
+func (d *decoder) plainToken(v *node) core.Credential {
+	switch {
+	case strings.TrimSpace(v.text) != v.text:
+		d.add(v, "the token begins or ends with white space")
+	case core.MistypedToken(v.text):
+		d.add(v, "the token begins like one made by anybridge, but its check digits are wrong: is it complete?")
+	}
+	return core.Credential{ID: core.TokenID(v.text), Hash: core.HashToken(v.text)}
+}
+
+// hashForm begins the hash of a token: the id of one that anybridge made can stand
+// in front.
+var hashForm = regexp.MustCompile(`^(ab_[^:]*:)?sha256:`)
+
+// tokenHash reads the hash of a token.
+func (d *decoder) tokenHash(v *node, name string) (c core.Credential, ok bool) {
+	form, digits, _ := strings.Cut(v.text, "sha256:")
+	c.ID = strings.TrimSuffix(strings.TrimPrefix(form, core.TokenPrefix), ":")
+	hash, err := hex.DecodeString(digits)
+	if !hashForm.MatchString(v.text) || form != "" && !core.ValidTokenID(c.ID) || err != nil || len(hash) != len(c.Hash) {
+		d.add(v, "%s must be sha256: followed by 64 hexadecimal digits, with the id of the token in front or without it (anybridge token new prints one)", name)
+		return core.Credential{}, false
+	}
+	copy(c.Hash[:], hash)
+	return c, true
 }
 
 // grants reads the scopes of a token.

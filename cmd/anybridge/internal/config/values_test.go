@@ -156,7 +156,7 @@ func TestExampleIsRight(t *testing.T) {
 	// The commented parts are right, too, but for what only the reader can know.
 	text := regexp.MustCompile(`(?m)^( *)#(\S|  )`).ReplaceAllString(string(Example()), "$1$2")
 	text = strings.NewReplacer("sha256:…", "sha256:"+strings.Repeat("ab", 32), "…", strings.Repeat("ab", 32),
-		"./anybridge-mqtt", os.Args[0], "tls: {", "#").Replace(text)
+		"./anybridge-mqtt", os.Args[0], "tls: {", "#", "ca: ca.pem", "").Replace(text)
 	c = load(t, text, testOptions(map[string]string{"SHOP_TOKEN": "a token of some length", "PLANT_SECRET": "x"}))
 	if len(c.Tokens) != 2 || len(c.Backends) != 3 || c.Callbacks.Proxy == nil || len(c.Callbacks.Allow) != 2 {
 		t.Errorf("the commented parts say %+v", c)

@@ -1,0 +1,181 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/anybridge/anybridge/core"
+	"github.com/anybridge/anybridge/engine"
+)
+
+// victimEnv holds the durability that runVictim is to have.
+const victimEnv = "ANYBRIDGE_TEST_VICTIM"
+
+// What a victim tells on its standard output, one line each, as soon as it is true:
+//
+//	saved ID      the subscription or registration is acknowledged
+//	deleting ID   it is about to be removed: it may be there or not
+//	deleted ID    its removal is acknowledged
+//	event ID      so is the event "topic-producer-number"
+//	call ID       so is the asynchronous call
+//	done ID       a delivery was attempted, with success
+func tell(what, id string) {
+	if _, err := os.Stdout.WriteString(what + " " + id + "\n"); err != nil {
+		os.Exit(1) // nobody listens
+	}
+}
+
+// victimDir is the folder of the store: the first file after the standard ones.
+const victimDir = "/proc/self/fd/3"
+
+// The topics of a victim, and who is subscribed to each of them.
+const (
+	victimTopics    = 6
+	victimProducers = 6
+)
+
+// The endpoints of a victim, by what they do.
+const (
+	steady  = "steady"  // answers
+	orderly = "orderly" // is ordered, and refuses every tenth attempt
+	picky   = "picky"   // refuses every other event for good: it becomes a dead letter
+	down    = "down"    // never answers: what it is owed waits in its backlog
+)
+
+func victimSubscriptions(topic int) []*core.Subscription {
+	of := func(kind string, ep core.Endpoint) *core.Subscription {
+		ep.URL = "http://" + kind + ".test/"
+		return &core.Subscription{Owner: kind, Pattern: victimPattern(topic), Endpoint: ep}
+	}
+	often := slices.Repeat([]time.Duration{20 * time.Millisecond}, 20)
+	subs := []*core.Subscription{of(steady, core.Endpoint{})}
+	switch topic % 3 {
+	case 0:
+		subs = append(subs, of(orderly, core.Endpoint{Ordered: true, Retry: often}))
+	case 1:
+		subs = append(subs, of(picky, core.Endpoint{Retry: often[:1]}))
+	case 2:
+		subs = append(subs, of(down, core.Endpoint{Retry: slices.Repeat([]time.Duration{500 * time.Millisecond}, 20)}))
+	}
+	return subs
+}
+
+func victimPattern(topic int) core.Pattern {
+	return core.Pattern{Address: core.Address{Backend: "wamp", Name: fmt.Sprintf("topic%d", topic)}, Match: core.Exact}
+}
+
+// victim is an engine under load.
+type victim struct{}
+
+// Send implements engine.Sender.
+func (victim) Send(_ context.Context, a *engine.Attempt) engine.Outcome {
+	refused := engine.Outcome{Status: 500, Err: errDown}
+	if a.Subscription != nil {
+		switch a.Subscription.Owner {
+		case orderly:
+			if rand.IntN(10) == 0 {
+				return refused
+			}
+		case picky:
+			if strings.HasSuffix(a.Event.ID, "1") {
+				return refused
+			}
+		case down:
+			return refused
+		}
+	}
+	tell("done", a.ID)
+	return engine.Outcome{Done: true, Status: 200}
+}
+
+// runVictim works until it is killed.
+func runVictim(durability string) {
+	o := options(victimDir, victim{})
+	o.Durability = engine.Durability(durability)
+	o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	o.Call = func(context.Context, *core.Call) (*core.Result, error) {
+		time.Sleep(rand.N(50 * time.Millisecond))
+		return &core.Result{}, nil
+	}
+	e := engine.New(o)
+	check(e.Open(context.Background()))
+	var wg sync.WaitGroup
+	for n := range victimTopics {
+		for _, s := range victimSubscriptions(n) {
+			check(e.Registry().Save(context.Background(), []*core.Subscription{s}, nil))
+			tell("saved", s.ID())
+		}
+	}
+	run := core.NewID("")
+	// Under little load the store is empty now and then, and is purged.
+	pause := []time.Duration{4, 16, 256}[rand.IntN(3)] * time.Millisecond
+	for p := range victimProducers {
+		wg.Go(func() { produce(e, fmt.Sprintf("%s_p%d", run, p), pause) })
+	}
+	wg.Go(func() { register(e, run) })
+	wg.Go(func() { call(e, run) })
+	wg.Wait()
+}
+
+func check(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "victim:", err)
+		os.Exit(1)
+	}
+}
+
+// produce delivers events to random topics, with pauses. Some are large, so that
+// files of the store fill up and new ones begin.
+func produce(e *engine.Engine, producer string, pause time.Duration) {
+	large := strings.Repeat("x", 300_000)
+	for n := 0; ; n++ {
+		topic := rand.IntN(victimTopics)
+		ev := event(victimEvent(topic, producer, n))
+		ev.Topic = victimPattern(topic).Address
+		if rand.IntN(50) == 0 {
+			ev.Payload.Args = []byte(`["` + large + `"]`)
+		}
+		check(e.Deliver(context.Background(), []core.Owed{{Event: ev, ID: ev.ID, To: victimSubscriptions(topic)}}))
+		tell("event", ev.ID)
+		time.Sleep(rand.N(pause))
+	}
+}
+
+func victimEvent(topic int, producer string, n int) string {
+	return fmt.Sprintf("t%d-%s-%06d", topic, producer, n)
+}
+
+// register saves registrations, and deletes every other one.
+func register(e *engine.Engine, run string) {
+	for n := 0; ; n++ {
+		g := &core.Registration{Owner: run, Pattern: core.Pattern{Address: core.Address{Backend: "wamp", Name: fmt.Sprintf("p%d", n)}, Match: core.Exact}}
+		check(e.Registry().Save(context.Background(), nil, []*core.Registration{g}))
+		tell("saved", g.ID())
+		if n%2 == 1 {
+			tell("deleting", g.ID())
+			check(e.Registry().Delete(context.Background(), nil, []*core.Registration{g}))
+			tell("deleted", g.ID())
+		}
+		time.Sleep(rand.N(10 * time.Millisecond))
+	}
+}
+
+// call makes asynchronous calls.
+func call(e *engine.Engine, run string) {
+	for n := 0; ; n++ {
+		id, err := e.StartCall(context.Background(), engine.AsyncCall{
+			ID: fmt.Sprintf("%s_call%d", run, n), Owner: steady, Timeout: time.Minute, To: core.Endpoint{URL: "http://" + steady + ".test/"},
+			Call: &core.Call{Procedure: core.Address{Backend: "wamp", Name: "p"}},
+		})
+		check(err)
+		tell("call", id)
+		time.Sleep(rand.N(20 * time.Millisecond))
+	}
+}
