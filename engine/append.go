@@ -20,7 +20,7 @@ func groupOf(p core.Pattern) uint64 {
 
 // laneOf is the lane of all subscriptions to a pattern.
 func (e *Engine) laneOf(p core.Pattern) int {
-	return int(groupOf(p) % uint64(len(e.lanes))) //nolint:gosec // small
+	return int(groupOf(p) % uint64(len(e.lanes)))
 }
 
 // maxRecipients bounds the recipients in one entry; more are split.

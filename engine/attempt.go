@@ -22,9 +22,6 @@ func (s *shift) enqueue(d *delivery) {
 		s.win.settle(d.pack, d.index)
 		return
 	}
-	if ep.oldest.IsZero() || d.created.Before(ep.oldest) {
-		ep.oldest = d.created
-	}
 	if ep.backlog != nil || ep.parked {
 		s.spill(ep, d)
 		s.start(ep)

@@ -19,6 +19,9 @@ type backlog struct {
 	last  uint64 // the last pack
 	count int64  // deliveries that were written to it since the window began
 	bytes int64  // of them
+	// pardoned are bytes that waited when the endpoint was disabled, and then
+	// subscribed again: they do not count against it once more.
+	pardoned int64
 
 	chunks  []*chunk // to be written, the first one maybe under way
 	writing bool
@@ -77,7 +80,7 @@ func (s *shift) spill(ep *endpoint, d *delivery) {
 	if b == nil {
 		b = &backlog{}
 		b.next = 1
-		ep.backlog = b
+		ep.backlog, ep.oldest = b, d.created
 		s.touch(ep)
 	}
 	var last *chunk
@@ -180,7 +183,7 @@ func (s *shift) writeChunk(ep *endpoint) {
 		b.chunks[0] = nil
 		b.chunks = b.chunks[1:]
 		s.touch(ep)
-		if b.size() > s.e.o.MaxWaiting && ep.disabled == "" {
+		if b.size() > s.e.o.MaxWaiting+b.pardoned && ep.disabled == "" {
 			s.disable(ep, "too much waits for it")
 		}
 		if len(b.chunks) > 0 {
@@ -240,6 +243,9 @@ func (s *shift) fed(ep *endpoint, m *store.Msg, err error) {
 		s.log.Error("backlog: malformed message", slog.String("endpoint", ep.id), slog.Uint64("sequence", m.Seq), slog.Any("error", err))
 	}
 	p := b.win.add(m.Seq, len(m.Data), len(items), time.Now())
+	if len(items) > 0 {
+		p.created = items[0].Created
+	}
 	b.next = m.Seq + 1
 	for i, item := range items {
 		if p.settled(i) {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
@@ -34,6 +33,25 @@ func topicPattern(name string) core.Pattern {
 type flaky struct {
 	hold atomic.Pointer[chan struct{}] // nil, or attempts wait until it is closed
 	tell func(what, id string)
+
+	mu    sync.Mutex
+	tries map[string]int // by URL and topic
+}
+
+// fails reports whether an attempt fails: never twice in a row, or the endpoint would
+// be parked.
+func (f *flaky) fails(a *engine.Attempt) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.tries == nil {
+		f.tries = map[string]int{}
+	}
+	if a.Event == nil {
+		return false
+	}
+	at := a.Endpoint.URL + a.Event.Topic.Name
+	f.tries[at]++
+	return f.tries[at]%5 == 0
 }
 
 // Send implements engine.Sender.
@@ -45,7 +63,7 @@ func (f *flaky) Send(ctx context.Context, a *engine.Attempt) engine.Outcome {
 			return engine.Outcome{Ours: true, Err: ctx.Err()}
 		}
 	}
-	if rand.IntN(5) == 0 {
+	if f.fails(a) {
 		return engine.Outcome{Status: 500, Err: errDown}
 	}
 	if a.Result != nil {
@@ -88,7 +106,7 @@ func publish(ctx context.Context, e *engine.Engine, topic, producer string, coun
 
 // bridgeSubscriptions are an ordered and a plain one to a topic.
 func bridgeSubscriptions(topic string) []*core.Subscription {
-	retry := slices.Repeat([]time.Duration{20 * time.Millisecond}, 100)
+	retry := slices.Repeat([]time.Duration{5 * time.Millisecond}, 100)
 	return []*core.Subscription{
 		{Owner: "ordered", Pattern: topicPattern(topic), Endpoint: core.Endpoint{URL: "http://ordered.test/", Ordered: true, Retry: retry}},
 		{Owner: "plain", Pattern: topicPattern(topic), Endpoint: core.Endpoint{URL: "http://plain.test/", Retry: retry}},
@@ -99,7 +117,7 @@ func bridgeSubscriptions(topic string) []*core.Subscription {
 // line, and tells what has come of it.
 func runBridge(conf string) {
 	var c bridgeConfig
-	check(json.Unmarshal([]byte(conf), &c))
+	orDie(json.Unmarshal([]byte(conf), &c))
 	to := &flaky{tell: tell}
 	o := options("", to)
 	o.URL, o.Name = c.URL, c.Name
@@ -113,7 +131,7 @@ func runBridge(conf string) {
 	e := engine.New(o)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	check(e.Open(ctx))
+	orDie(e.Open(ctx))
 	tell("ready", "")
 	var wg sync.WaitGroup
 	lines := bufio.NewScanner(os.Stdin)
@@ -121,11 +139,11 @@ func runBridge(conf string) {
 		words := strings.Fields(lines.Text())
 		switch words[0] {
 		case "subscribe":
-			check(e.Registry().Save(ctx, bridgeSubscriptions(words[1]), nil))
+			orDie(e.Registry().Save(ctx, bridgeSubscriptions(words[1]), nil))
 			tell("subscribed", words[1])
 		case "publish": // topic producer count
 			count, err := strconv.Atoi(words[3])
-			check(err)
+			orDie(err)
 			wg.Go(func() {
 				publish(ctx, e, words[1], words[2], count, 2*time.Millisecond, func(id string) { tell("event", id) })
 				tell("published", words[2])
@@ -135,7 +153,7 @@ func runBridge(conf string) {
 				ID: words[1], Owner: "caller", Timeout: time.Hour, To: core.Endpoint{URL: "http://caller.test/"},
 				Call: &core.Call{Procedure: core.Address{Backend: "wamp", Name: "p"}},
 			})
-			check(err)
+			orDie(err)
 			tell("call", id)
 		case "hold":
 			hold := make(chan struct{})
@@ -144,13 +162,7 @@ func runBridge(conf string) {
 		case "go":
 			close(*to.hold.Swap(nil))
 		case "lanes":
-			mine := 0
-			for _, l := range e.Status(ctx).Lanes {
-				if l.Mine {
-					mine++
-				}
-			}
-			tell("lanes", strconv.Itoa(mine))
+			tell("lanes", strconv.Itoa(lanesOf(e)))
 		case "bindings":
 			subs, _, _ := e.Bindings()
 			tell("bindings", strconv.Itoa(len(subs)))
@@ -163,6 +175,15 @@ func runBridge(conf string) {
 			tell("closed", "")
 		}
 	}
+}
+
+func lanesOf(e *engine.Engine) (mine int) {
+	for _, l := range e.Status(context.Background()).Lanes {
+		if l.Mine {
+			mine++
+		}
+	}
+	return mine
 }
 
 // record is what bridges have told.
@@ -200,6 +221,17 @@ func (r *record) events() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.acked)
+}
+
+// producers returns how many events each producer has published to each topic.
+func (r *record) producers() map[string]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	count := map[string]int{}
+	for _, event := range r.acked {
+		count[event[:strings.LastIndex(event, "-")]]++
+	}
+	return count
 }
 
 // missing are deliveries that were promised and have not been made.

@@ -52,10 +52,14 @@ func (e *Engine) StartCall(ctx context.Context, c AsyncCall) (string, error) {
 		err.RetryAfter = time.Second
 		return "", err
 	}
-	if e.closing.Load() {
+	if !e.begin() {
 		e.calls.Add(-1)
 		return "", core.Errorf(core.Unavailable, "the bridge is shutting down")
 	}
+	defer e.wg.Done()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(e.ctx, cancel)()
 	to := resultEndpoint(c.Owner, c.To.URL)
 	lane, _ := e.laneOfEndpoint(to)
 	item := &record.Item{
@@ -66,13 +70,13 @@ func (e *Engine) StartCall(ctx context.Context, c AsyncCall) (string, error) {
 	if c.Again {
 		defer e.calls.Add(-1)
 		item.Call.Done, item.Call.Err = true, outcomeUnknown()
-		put.Header, put.Data = laterHeader(time.Now()), record.AppendItem(nil, item)
+		put.Header, put.Data = laterHeader(time.Now(), item.Created), record.AppendItem(nil, item)
 		if _, err := e.store.PutWait(ctx, put); err != nil && !errors.Is(err, store.ErrConflict) {
 			return "", storeError(err, "store the call")
 		}
 		return c.ID, nil
 	}
-	put.Header, put.Data = map[string][]string{headerCall: {e.instance}}, record.AppendItem(nil, item)
+	put.Header, put.Data = map[string][]string{headerCall: {e.instance}, headerAge: {milliseconds(item.Created)}}, record.AppendItem(nil, item)
 	put.ID = e.instance + "_" + c.ID
 	seq, err := persist(ctx, e.store, put, startTime)
 	if err != nil {
@@ -124,7 +128,7 @@ func (e *Engine) makeCall(c AsyncCall, item *record.Item, subject string, seq ui
 	} else {
 		item.Call.Result, item.Call.Details = result.Payload, result.Details
 	}
-	put := store.Put{Subject: subject, Header: laterHeader(time.Now()), Data: record.AppendItem(nil, item), IfSeq: &seq}
+	put := store.Put{Subject: subject, Header: laterHeader(time.Now(), item.Created), Data: record.AppendItem(nil, item), IfSeq: &seq}
 	for e.ctx.Err() == nil {
 		if _, err = persist(e.ctx, e.store, put, time.Minute); err == nil || errors.Is(err, store.ErrConflict) {
 			return // on a conflict: the result is there, or somebody took this bridge for dead
@@ -179,7 +183,7 @@ func (e *Engine) abandonCall(ctx context.Context, subject string, seq uint64) er
 	}
 	item.Call.Done, item.Call.Err = true, outcomeUnknown()
 	_, err = e.store.PutWait(ctx, store.Put{
-		Subject: subject, Header: laterHeader(time.Now()), Data: record.AppendItem(nil, item), IfSeq: &seq,
+		Subject: subject, Header: laterHeader(time.Now(), item.Created), Data: record.AppendItem(nil, item), IfSeq: &seq,
 	})
 	return err
 }

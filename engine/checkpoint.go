@@ -28,6 +28,7 @@ type savedEndpoint struct {
 	Cursor   []byte        `json:"cursor,omitempty"` // of the backlog
 	Count    int64         `json:"count,omitempty"`
 	Bytes    int64         `json:"bytes,omitempty"`
+	Pardoned int64         `json:"pardoned,omitempty"`
 	Oldest   time.Time     `json:"oldest,omitzero"`
 }
 
@@ -52,11 +53,14 @@ func (s *shift) tick(now time.Time) {
 		s.saveEndpoint(ep)
 	}
 	s.relieve(now)
+	if now.Sub(s.snapped) > time.Second || len(s.laters) < maxSnapped {
+		s.snapped = now
+		s.snap()
+	}
 	if now.Sub(s.abandoned) > time.Second {
 		s.abandoned = now
 		s.abandonedCalls()
 	}
-	s.snap()
 }
 
 // saveCursor writes how far the lane is settled, and removes what is settled.
@@ -115,7 +119,7 @@ func (s *shift) saveEndpoint(ep *endpoint) {
 	}
 	if b := ep.backlog; b != nil {
 		settled := b.win.floor
-		saved.Cursor, saved.Count, saved.Bytes = b.win.cursor(), b.pending(), b.size()
+		saved.Cursor, saved.Count, saved.Bytes, saved.Pardoned = b.win.cursor(), b.pending(), b.size(), b.pardoned
 		if settled > b.purged {
 			b.purged = settled
 			s.e.store.Purge(store.Backlog, s.backlogSubject(ep.id), settled+1, nil)
@@ -277,7 +281,7 @@ func (s *shift) resumeEndpoints(ctx context.Context) error {
 			ep.parked, ep.disabled, ep.failures, ep.since, ep.pause, ep.probe = saved.Parked, saved.Disabled, saved.Failures, saved.Since, saved.Pause, saved.Probe
 			ep.oldest, ep.told = saved.Oldest, saved.Parked
 			if saved.Cursor != nil {
-				ep.backlog = &backlog{count: saved.Count, bytes: saved.Bytes}
+				ep.backlog = &backlog{count: saved.Count, bytes: saved.Bytes, pardoned: saved.Pardoned}
 				ep.backlog.win.resume(saved.Cursor, st.End(store.Backlog))
 				if ep.backlog.win.changed {
 					s.touch(ep)
@@ -291,6 +295,10 @@ func (s *shift) resumeEndpoints(ctx context.Context) error {
 	}
 	return nil
 }
+
+// maxSnapped is up to how many deliveries with a time of their own are looked at in
+// every tick to see which is the oldest; more are looked at once a second.
+const maxSnapped = 1000
 
 // snap publishes how the lane is doing.
 func (s *shift) snap() {
@@ -314,14 +322,19 @@ func (s *shift) snap() {
 		if ep.disabled != "" {
 			snapshot.disabled++
 		}
-		if ep.idle() {
-			ep.oldest = time.Time{}
-			continue
-		}
 		if b := ep.backlog; b != nil {
 			snapshot.Pending += b.pending()
+			if first := b.win.oldest(); first != nil {
+				ep.oldest = first.created
+			}
+			older(ep.oldest)
 		}
-		older(ep.oldest)
+	}
+	if first := s.win.oldest(); first != nil {
+		older(first.created)
+	}
+	for _, entry := range s.laters {
+		older(entry.created)
 	}
 	s.snapshot.Store(snapshot)
 }
@@ -332,26 +345,40 @@ func (b *backlog) pending() int64 { return max(0, b.count-b.win.done) }
 // size is how many bytes wait in the backlog.
 func (b *backlog) size() int64 { return max(0, b.bytes-b.win.doneBytes) }
 
+// healthTime is how long a lane may take to tell how an endpoint is doing.
+const healthTime = time.Second
+
 // Health tells how an endpoint is doing; it is zero for one that was never owed
 // anything, or that another bridge delivers to.
 func (e *Engine) Health(s *core.Subscription) Health {
-	ctx, cancel := context.WithTimeout(e.ctx, time.Second)
-	defer cancel()
-	var h Health
-	e.lanes[e.laneOf(s.Pattern)].ask(ctx, func(w *shift) {
-		ep := w.endpoints[s.ID()]
-		if ep == nil {
-			return
-		}
-		h = ep.health
-		h.Pending = int64(ep.running + ep.waiting.len() + ep.later)
-		if b := ep.backlog; b != nil {
-			h.Pending += max(0, b.pending()-int64(ep.waiting.len()))
-		}
-		h.Parked, h.Disabled = ep.parked, ep.disabled
-		if ep.parked {
-			h.NextProbe = ep.probe
-		}
-	})
+	id, answer := s.ID(), make(chan Health, 1)
+	if !e.lanes[e.laneOf(s.Pattern)].tell(func(w *shift) { answer <- w.health(id) }) {
+		return Health{}
+	}
+	timeout := time.NewTimer(healthTime)
+	defer timeout.Stop()
+	select {
+	case h := <-answer:
+		return h
+	case <-timeout.C:
+	case <-e.ctx.Done():
+	}
+	return Health{}
+}
+
+func (s *shift) health(id string) Health {
+	ep := s.endpoints[id]
+	if ep == nil {
+		return Health{}
+	}
+	h := ep.health
+	h.Pending = int64(ep.running + ep.waiting.len() + ep.later)
+	if b := ep.backlog; b != nil {
+		h.Pending += max(0, b.pending()-int64(ep.waiting.len()))
+	}
+	h.Parked, h.Disabled = ep.parked, ep.disabled
+	if ep.parked {
+		h.NextProbe = ep.probe
+	}
 	return h
 }

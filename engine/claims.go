@@ -130,7 +130,7 @@ func (c *Claim) put(ctx context.Context, last uint64) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return c.e.store.PutWait(ctx, store.Put{Subject: c.subject, Data: data, IfSeq: &last})
+	return persist(ctx, c.e.store, store.Put{Subject: c.subject, Data: data, IfSeq: &last, ID: core.NewID("claim")}, saveTime)
 }
 
 // Finish keeps the answer for later requests with the key.

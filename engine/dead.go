@@ -74,7 +74,7 @@ func (e *Engine) later(ctx context.Context, item *record.Item, next time.Time, i
 		return err
 	}
 	_, err = e.store.PutWait(ctx, store.Put{
-		Subject: e.laterSubject(lane, item.To, item.ID), Header: laterHeader(next), Data: record.AppendItem(nil, item), IfSeq: ifSeq,
+		Subject: e.laterSubject(lane, item.To, item.ID), Header: laterHeader(next, item.Created), Data: record.AppendItem(nil, item), IfSeq: ifSeq,
 	})
 	if errors.Is(err, store.ErrConflict) {
 		return core.Errorf(core.AlreadyExists, "delivery %s is being attempted: look again in a moment", item.ID)
@@ -85,7 +85,7 @@ func (e *Engine) later(ctx context.Context, item *record.Item, next time.Time, i
 // laneOfEndpoint is the lane of a subscription, or of a result's endpoint.
 func (e *Engine) laneOfEndpoint(id string) (int, error) {
 	if isResult(id) {
-		return int(hashText(id) % uint64(len(e.lanes))), nil //nolint:gosec // small
+		return int(hashText(id) % uint64(len(e.lanes))), nil
 	}
 	sub := e.registry.Subscription(id)
 	if sub == nil {
@@ -99,7 +99,7 @@ func (e *Engine) laneOfEndpoint(id string) (int, error) {
 func (e *Engine) ReplayAll(ctx context.Context, f Filter) (int, error) {
 	n := 0
 	var failed error
-	err := e.scan(ctx, store.Dead, f, func(item *record.Item, m *store.Msg) bool {
+	_, err := e.scan(ctx, store.Dead, f, 0, func(item *record.Item, m *store.Msg) bool {
 		err := e.revive(ctx, item, m)
 		switch core.CodeOf(err) {
 		case "":

@@ -42,7 +42,7 @@ type endpoint struct {
 	writing  bool      // its state is being written
 	moves    int       // deliveries that are being written elsewhere
 	health   Health
-	oldest   time.Time // of what is known to wait
+	oldest   time.Time // when the first delivery in the backlog became owed
 }
 
 // delivery is one event, or result, owed to one endpoint. It is kept in one of two

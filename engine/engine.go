@@ -30,6 +30,7 @@ type Engine struct {
 	wg   sync.WaitGroup
 
 	closing  atomic.Bool
+	starting sync.RWMutex // held for reading between a look at closing and wg.Add
 	room     room
 	calls    atomic.Int64
 	claims   claims
@@ -108,10 +109,29 @@ func (e *Engine) bindingChanged(old, now *core.Subscription) {
 	l.bindingChanged(s.ID(), now)
 }
 
+// begin has Close wait for the caller, who calls wg.Done at the end; false when the
+// engine is being closed.
+func (e *Engine) begin() bool {
+	e.starting.RLock()
+	defer e.starting.RUnlock()
+	if e.closing.Load() {
+		return false
+	}
+	e.wg.Add(1)
+	return true
+}
+
+// close reports whether the engine is to be closed now.
+func (e *Engine) close() bool {
+	e.starting.Lock()
+	defer e.starting.Unlock()
+	return !e.closing.Swap(true)
+}
+
 // Close stops what is new, waits until ctx ends for asynchronous calls and for
 // attempts under way, and closes the store. What is owed stays there.
 func (e *Engine) Close(ctx context.Context) error {
-	if e.closing.Swap(true) || e.store == nil {
+	if !e.close() || e.store == nil {
 		return nil
 	}
 	err := e.Drain(ctx)

@@ -61,6 +61,7 @@ type shift struct {
 	lastPurge time.Time
 	relieved  time.Time
 	abandoned time.Time // when calls were looked at last
+	snapped   time.Time // when snap was called last
 }
 
 // arrival is one message of the lane, read.
@@ -166,27 +167,12 @@ func (s *shift) tellCalm() {
 	}
 }
 
-// ask runs f on the shift's goroutine and waits for it; false if there is no shift
-// or ctx has ended.
-func (l *lane) ask(ctx context.Context, f func(s *shift)) bool {
+// tell has f called on the shift's goroutine; false if there is no shift.
+func (l *lane) tell(f func(s *shift)) bool {
 	l.mu.Lock()
 	s := l.active
 	l.mu.Unlock()
-	if s == nil {
-		return false
-	}
-	done := make(chan struct{})
-	s.post(func() {
-		f(s)
-		close(done)
-	})
-	select {
-	case <-done:
-		return true
-	case <-s.ended:
-	case <-ctx.Done():
-	}
-	return false
+	return s != nil && s.posts.put(func() { f(s) })
 }
 
 // post has run call f, and never blocks. After the shift it is not called.
@@ -280,6 +266,7 @@ func (s *shift) accept(a *arrival) {
 		total += len(a.entries[i].To)
 	}
 	p := s.win.add(a.seq, a.size, total, time.Now())
+	p.created = a.created
 	index := -1
 	for i := range a.entries {
 		e := &a.entries[i]
@@ -347,6 +334,9 @@ func (s *shift) bindingChanged(id string, now *core.Subscription) {
 		}
 		if ep.disabled != "" {
 			ep.breaker = breaker{}
+			if ep.backlog != nil {
+				ep.backlog.pardoned = ep.backlog.size()
+			}
 			s.touch(ep)
 		}
 		ep.probe = time.Time{} // who subscribes again is there: try at once

@@ -20,8 +20,9 @@ type laterEntry struct {
 	subject string
 	to      *endpoint
 	seq     uint64
-	call    string // a call under way: the bridge that makes it
-	busy    bool   // due, or being attempted
+	created time.Time // when it became owed; zero: not known
+	call    string    // a call under way: the bridge that makes it
+	busy    bool      // due, or being attempted
 	timer   *timer
 }
 
@@ -36,6 +37,7 @@ func (e *laterEntry) cancel() {
 const (
 	headerNext = "Ab-Next" // when it is due, in milliseconds since 1970
 	headerCall = "Ab-Call" // a call under way: the bridge that makes it
+	headerAge  = "Ab-From" // when it became owed, likewise
 )
 
 var errRemoved = errors.New("removed meanwhile")
@@ -64,8 +66,18 @@ func (e *Engine) laterSubject(lane int, endpointID, id string) string {
 	return e.store.Subject(store.Later, laneToken(lane), endpointID, idToken(id))
 }
 
-func laterHeader(next time.Time) map[string][]string {
-	return map[string][]string{headerNext: {strconv.FormatInt(next.UnixMilli(), 10)}}
+func laterHeader(next, created time.Time) map[string][]string {
+	return map[string][]string{headerNext: {milliseconds(next)}, headerAge: {milliseconds(created)}}
+}
+
+func milliseconds(t time.Time) string { return strconv.FormatInt(t.UnixMilli(), 10) }
+
+// headerTime reads a header field that milliseconds wrote; zero if it is not there.
+func headerTime(m *store.Msg, field string) time.Time {
+	if ms, err := strconv.ParseInt(m.Get(field), 10, 64); err == nil {
+		return time.UnixMilli(ms)
+	}
+	return time.Time{}
 }
 
 // followLater brings what other bridges, asynchronous calls and replays put into
@@ -74,34 +86,39 @@ func (s *shift) followLater(loaded func()) {
 	_ = s.e.store.Read(s.ctx, store.Reading{
 		Stream: store.Later, Subject: s.e.store.Subject(store.Later, laneToken(s.n), "*", "*"), HeaderOnly: true,
 		Each: func(m *store.Msg) {
-			next := time.Time{}
-			if ms, err := strconv.ParseInt(m.Get(headerNext), 10, 64); err == nil {
-				next = time.UnixMilli(ms)
-			}
-			s.post(func() { s.upsertLater(m.Subject, m.Seq, next, m.Get(headerCall)) })
+			put := laterPut{m.Subject, m.Seq, headerTime(m, headerNext), headerTime(m, headerAge), m.Get(headerCall)}
+			s.post(func() { s.upsertLater(put) })
 		},
 		CaughtUp: loaded,
 	})
 }
 
+// laterPut is what the header of a message in the later stream says.
+type laterPut struct {
+	subject       string
+	seq           uint64
+	next, created time.Time
+	call          string
+}
+
 // upsertLater takes in a delivery with a time of its own, or a new time for it.
-func (s *shift) upsertLater(subject string, seq uint64, next time.Time, call string) {
-	entry := s.laters[subject]
+func (s *shift) upsertLater(p laterPut) {
+	entry := s.laters[p.subject]
 	if entry == nil {
-		id := s.e.store.Tokens(store.Later, subject)[1]
+		id := s.e.store.Tokens(store.Later, p.subject)[1]
 		if !isResult(id) && s.e.registry.Subscription(id) == nil {
-			s.strayLater(id, subject, seq, next, call)
+			s.strayLater(id, p)
 			return
 		}
-		entry = s.entry(subject, s.endpoint(id))
-	} else if seq <= entry.seq {
+		entry = s.entry(p.subject, s.endpoint(id))
+	} else if p.seq <= entry.seq {
 		return
 	}
-	entry.seq, entry.call = seq, call
-	if call != "" || entry.busy {
+	entry.seq, entry.created, entry.call = p.seq, p.created, p.call
+	if p.call != "" || entry.busy {
 		return
 	}
-	s.schedule(entry, next)
+	s.schedule(entry, p.next)
 }
 
 // schedule has the entry attempted at a time.
@@ -134,9 +151,9 @@ func (s *shift) moveLater(d *delivery, next time.Time) {
 	ep := d.to
 	subject := s.laterSubject(ep.id, d.ID())
 	entry := s.entry(subject, ep)
-	entry.busy = true
+	entry.busy, entry.created = true, d.created
 	ep.moves++
-	put := store.Put{Subject: subject, Header: laterHeader(next), Data: record.AppendItem(nil, d.item())}
+	put := store.Put{Subject: subject, Header: laterHeader(next, d.created), Data: record.AppendItem(nil, d.item())}
 	s.putUntilDone(put, func(seq uint64) {
 		defer s.moveEnds(ep)
 		if ep.gone {
@@ -243,9 +260,9 @@ func (s *shift) moveRunning(d *delivery) {
 	ep := d.to
 	d.moving = true
 	subject := s.laterSubject(ep.id, d.ID())
-	put := store.Put{Subject: subject, Header: laterHeader(time.Now()), Data: record.AppendItem(nil, d.item())}
+	put := store.Put{Subject: subject, Header: laterHeader(time.Now(), d.created), Data: record.AppendItem(nil, d.item())}
 	entry := s.entry(subject, ep)
-	entry.busy = true
+	entry.busy, entry.created = true, d.created
 	ep.moves++
 	s.putUntilDone(put, func(seq uint64) {
 		defer s.moveEnds(ep)

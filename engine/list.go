@@ -2,10 +2,11 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"math"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/anybridge/anybridge/core"
 	"github.com/anybridge/anybridge/engine/internal/record"
@@ -68,28 +69,31 @@ func (e *Engine) Deliveries(ctx context.Context, f Filter) (list []Delivery, nex
 	if stream == "" {
 		return nil, "", core.Errorf(core.InvalidArgument, "state %q: want waiting, retrying or failed", f.State)
 	}
-	more := false
-	err = e.scan(ctx, stream, f, func(item *record.Item, m *store.Msg) bool {
+	last := uint64(0)
+	at, err := e.scan(ctx, stream, f, maxScan, func(item *record.Item, m *store.Msg) bool {
 		if item.Call != nil && !item.Call.Done {
 			return true // a call under way
 		}
-		if len(list) >= f.Limit && next != strconv.FormatUint(m.Seq, 10) {
-			more = true // a pack is listed whole: lists go on at packs
-			return false
+		if len(list) >= f.Limit && last != m.Seq {
+			return false // a pack is listed whole: lists go on at packs
 		}
-		list = append(list, viewOf(item, m, f.State))
-		next = strconv.FormatUint(m.Seq, 10)
+		list, last = append(list, viewOf(item, m, f.State)), m.Seq
 		return true
 	})
-	if !more {
-		next = ""
+	if at > 0 {
+		next = strconv.FormatUint(at, 10)
 	}
 	return list, next, err
 }
 
+// maxScan is how many messages one list looks at. There may be more of others than
+// of the one who asks: then the list is short, and says where the next one begins.
+const maxScan = 10_000
+
 // scan calls each for the items of a stream that the filter means, until it returns
-// false.
-func (e *Engine) scan(ctx context.Context, stream string, f Filter, each func(*record.Item, *store.Msg) bool) error {
+// false or most messages (0: all) have been looked at. It returns after which message
+// the next scan has to begin, 0 at the end.
+func (e *Engine) scan(ctx context.Context, stream string, f Filter, most int, each func(*record.Item, *store.Msg) bool) (next uint64, err error) {
 	to := f.Subscription
 	if to == "" {
 		to = "*"
@@ -101,38 +105,66 @@ func (e *Engine) scan(ctx context.Context, stream string, f Filter, each func(*r
 	}[stream]
 	after := uint64(0)
 	if f.After != "" {
-		var err error
 		if after, err = strconv.ParseUint(f.After, 10, 64); err != nil {
-			return core.Errorf(core.InvalidArgument, "after: want what a former list ended with")
+			return 0, core.Errorf(core.InvalidArgument, "after: want what a former list ended with")
 		}
 	}
 	end, err := e.store.Size(ctx, stream)
 	if err != nil {
-		return storeError(err, "list deliveries")
+		return 0, storeError(err, "list deliveries")
 	}
-	for after < end.Last {
+	settled := settledBacklogs{e: e, windows: map[string]*window{}}
+	for looked := 0; after < end.Last; looked++ {
+		if most > 0 && looked >= most {
+			return after, nil
+		}
 		m, err := e.store.Next(ctx, stream, subject, after+1)
 		if errors.Is(err, store.ErrNotFound) {
-			return nil
+			return 0, nil
 		}
 		if err != nil {
-			return storeError(err, "list deliveries")
+			return 0, storeError(err, "list deliveries")
 		}
+		before := after
 		after = m.Seq
 		items, err := itemsOf(stream, m.Data)
 		if err != nil {
 			continue // said where it is read for delivery
 		}
-		for _, item := range items {
-			if f.Owner != "" && item.Owner != f.Owner || f.Topic.Name != "" && (item.Event == nil || item.Event.Topic != f.Topic) {
+		for i, item := range items {
+			if f.Owner != "" && item.Owner != f.Owner || f.Topic.Name != "" && (item.Event == nil || item.Event.Topic != f.Topic) ||
+				stream == store.Backlog && settled.is(ctx, m, i, len(items)) {
 				continue
 			}
 			if !each(item, m) {
-				return nil
+				return before, nil
 			}
 		}
 	}
-	return nil
+	return 0, nil
+}
+
+// settledBacklogs tells what of the backlogs on the disk is settled, as far as that
+// has been written down.
+type settledBacklogs struct {
+	e       *Engine
+	windows map[string]*window // by the backlog's subject
+}
+
+func (b *settledBacklogs) is(ctx context.Context, m *store.Msg, i, count int) bool {
+	w := b.windows[m.Subject]
+	if w == nil {
+		w = &window{}
+		b.windows[m.Subject] = w
+		tokens := b.e.store.Tokens(store.Backlog, m.Subject)
+		var saved savedEndpoint
+		kept, err := b.e.store.Last(ctx, store.Cursors, b.e.store.Subject(store.Cursors, tokens...))
+		if err == nil && json.Unmarshal(kept.Data, &saved) == nil {
+			w.resume(saved.Cursor, math.MaxUint64)
+		}
+	}
+	bits := w.resumed[m.Seq]
+	return m.Seq <= w.floor || len(bits) == (count+63)/64 && bits[i/64]&(1<<(i%64)) != 0
 }
 
 func itemsOf(stream string, data []byte) ([]*record.Item, error) {
@@ -150,8 +182,8 @@ func viewOf(item *record.Item, m *store.Msg, state State) Delivery {
 	if !isResult(item.To) {
 		d.Subscription = item.To
 	}
-	if ms, err := strconv.ParseInt(m.Get(headerNext), 10, 64); err == nil && state == Retrying {
-		d.Next = time.UnixMilli(ms)
+	if state == Retrying {
+		d.Next = headerTime(m, headerNext)
 	}
 	for _, t := range item.Tries {
 		d.Tries = append(d.Tries, Try(t))
@@ -175,7 +207,7 @@ func (e *Engine) Status(ctx context.Context) Status {
 	}
 	s.Bytes, s.MaxBytes = e.store.Used()
 	if size, err := e.store.Size(ctx, store.Dead); err == nil {
-		s.DeadLetters = int64(size.Messages) //nolint:gosec // fits
+		s.DeadLetters = int64(size.Messages)
 	}
 	for _, l := range e.lanes {
 		if snap := l.snapshot.Load(); snap != nil {

@@ -32,7 +32,7 @@ type nodeConfig struct {
 // runNode is a NATS server in a cluster, until its standard input ends.
 func runNode(conf string) {
 	var c nodeConfig
-	check(json.Unmarshal([]byte(conf), &c))
+	orDie(json.Unmarshal([]byte(conf), &c))
 	o := &server.Options{
 		ServerName: c.Name, Host: "127.0.0.1", Port: c.Port, NoSigs: true, NoLog: true,
 		JetStream: true, StoreDir: c.Dir, JetStreamMaxStore: 1 << 30, JetStreamMaxMemory: 64 << 20,
@@ -40,11 +40,11 @@ func runNode(conf string) {
 	}
 	for _, r := range c.Routes {
 		u, err := url.Parse(r)
-		check(err)
+		orDie(err)
 		o.Routes = append(o.Routes, u)
 	}
 	srv, err := server.NewServer(o)
-	check(err)
+	orDie(err)
 	srv.Start()
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	srv.Shutdown()
@@ -116,6 +116,7 @@ func startCluster(t *testing.T) *cluster {
 		c.nodes = append(c.nodes, n)
 	}
 	c.url = strings.Join(urls, ",")
+	c.ready(t)
 	return c
 }
 
@@ -147,7 +148,7 @@ func (c *cluster) place(name string) place {
 func (c *cluster) ready(t *testing.T) {
 	t.Helper()
 	within(t, 30*time.Second, "the cluster is ready", func() bool {
-		var err error
+		err := errDown
 		c.admin(t, func(ctx context.Context, js jetstream.JetStream) {
 			_, err = js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: "READY", Subjects: []string{"ready"}, Replicas: 3})
 			if err == nil {
@@ -170,7 +171,7 @@ func (c *cluster) admin(t *testing.T, do func(ctx context.Context, js jetstream.
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	do(ctx, js)
 }
@@ -195,4 +196,12 @@ func (c *cluster) peers(t *testing.T, stream string) (leader *natsNode, current 
 		}
 	})
 	return leader, current
+}
+
+// orDie ends a child process.
+func orDie(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }

@@ -8,16 +8,26 @@ import (
 	"github.com/anybridge/anybridge/core"
 )
 
-// Durability says what an acknowledgement is worth.
+// Durability says what an acknowledgement is worth: of an event, of a subscription or
+// registration and its removal, of an asynchronous call. It is that of the embedded
+// store; of an external one, the server's settings decide. It can be changed from one
+// start to the next.
 type Durability string
 
 // The durabilities.
 const (
 	// Process: what is acknowledged has been written, and survives the death of the
-	// process. Losing power may lose what was written in the last two minutes.
+	// process. Files are synced every two minutes: losing power may lose what was
+	// written since, and what a file held that was rewritten since. The store goes on
+	// with what is left.
 	Process Durability = "process"
-	// Disk: what is acknowledged has been synced to the disk. On an external server
-	// it is that server's settings which decide.
+	// Disk: what is acknowledged has been synced, and survives a loss of power, as
+	// long as the disk has written what it says it has. How far endpoints have got is
+	// not synced: they may get again what they got shortly before, under the same ID.
+	//
+	// The tests cut the power of a file system that keeps what was synced, and of all
+	// else a random part (disk, in powerdisk_test.go, has the rules). They show that
+	// the engine and its store sync what has to be; not that a given disk does.
 	Disk Durability = "disk"
 )
 

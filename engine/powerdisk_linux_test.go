@@ -19,26 +19,26 @@ func TestDiskForgetsWhatWasNotSynced(t *testing.T) {
 		left []string // "path=content", sorted
 	}{
 		"a file that was not synced": {
-			do:   func(in string) { write(in, "f", "abc", 0) },
+			do:   func(in string) { writeFile(in, "f", "abc", 0) },
 			left: []string{"[]", "[f=]", "[f=a]", "[f=ab]", "[f=abc]"},
 		},
 		"a synced file has its name, and its folders": {
 			do: func(in string) {
 				must(os.Mkdir(filepath.Join(in, "d"), 0o700))
-				write(in, "d/f", "abc", os.O_SYNC)
+				writeFile(in, "d/f", "abc", os.O_SYNC)
 			},
 			left: []string{"[d/= d/f=abc]"},
 		},
 		"a synced folder has its names, not what is in the files": {
 			do: func(in string) {
-				write(in, "f", "abc", 0)
-				sync1(in)
+				writeFile(in, "f", "abc", 0)
+				syncPath(in)
 			},
 			left: []string{"[f=]", "[f=a]", "[f=ab]", "[f=abc]"},
 		},
 		"changes of a folder keep their order": {
 			do: func(in string) {
-				write(in, "a", "1", os.O_SYNC)
+				writeFile(in, "a", "1", os.O_SYNC)
 				must(os.Rename(filepath.Join(in, "a"), filepath.Join(in, "b")))
 				must(os.Rename(filepath.Join(in, "b"), filepath.Join(in, "c")))
 			},
@@ -46,16 +46,16 @@ func TestDiskForgetsWhatWasNotSynced(t *testing.T) {
 		},
 		"a removal lasts when the folder is synced": {
 			do: func(in string) {
-				write(in, "a", "1", os.O_SYNC)
+				writeFile(in, "a", "1", os.O_SYNC)
 				must(os.Remove(filepath.Join(in, "a")))
-				sync1(in)
+				syncPath(in)
 			},
 			left: []string{"[]"},
 		},
 		"what is written over a synced file": {
 			do: func(in string) {
-				write(in, "f", "abc", os.O_SYNC)
-				write(in, "f", "x", os.O_TRUNC)
+				writeFile(in, "f", "abc", os.O_SYNC)
+				writeFile(in, "f", "x", os.O_TRUNC)
 			},
 			left: []string{"[f=abc]", "[f=]", "[f=x]", "[f=xbc]"}, // emptied, or written, or both
 		},
@@ -91,7 +91,7 @@ func TestJournalKeepsTheOrderOfAllFolders(t *testing.T) {
 		folder := mount(t, d)
 		in := fmt.Sprintf("/proc/self/fd/%d", folder.Fd())
 		must(os.Rename(filepath.Join(in, "a/1"), filepath.Join(in, "a/2")))
-		write(in, "b/f", "x", os.O_SYNC)
+		writeFile(in, "b/f", "x", os.O_SYNC)
 		folder.Close()
 		renamed := 0
 		for seed := range uint64(200) {
@@ -109,8 +109,8 @@ func TestJournalKeepsTheOrderOfAllFolders(t *testing.T) {
 	}
 }
 
-// write writes a file in one go.
-func write(in, name, content string, flags int) {
+// writeFile writes a file in one go.
+func writeFile(in, name, content string, flags int) {
 	f, err := os.OpenFile(filepath.Join(in, name), os.O_CREATE|os.O_WRONLY|flags, 0o600)
 	must(err)
 	_, err = f.WriteString(content)
@@ -118,8 +118,8 @@ func write(in, name, content string, flags int) {
 	must(f.Close())
 }
 
-// sync1 syncs a file or folder.
-func sync1(path string) {
+// syncPath syncs a file or folder.
+func syncPath(path string) {
 	f, err := os.Open(path)
 	must(err)
 	must(f.Sync())

@@ -18,7 +18,7 @@ import (
 func mount(t *testing.T, d *disk) *os.File {
 	t.Helper()
 	at := t.TempDir()
-	server, err := fs.Mount(at, &node{d: d, i: d.root}, &fs.Options{MountOptions: fuse.MountOptions{
+	server, err := fs.Mount(at, &diskNode{d: d, i: d.root}, &fs.Options{MountOptions: fuse.MountOptions{
 		DirectMountStrict: true, FsName: "powerdisk", Name: "powerdisk", DisableXAttrs: true, MaxWrite: 1 << 20,
 		Logger: log.New(io.Discard, "", 0), // it says that the file system is gone
 	}})
@@ -43,9 +43,9 @@ func mount(t *testing.T, d *disk) *os.File {
 	return folder
 }
 
-// node is an inode as the kernel sees it. Its children, as programs see them, are
+// diskNode is an inode as the kernel sees it. Its children, as programs see them, are
 // kept by the library.
-type node struct {
+type diskNode struct {
 	fs.Inode
 	d *disk
 	i *inode
@@ -67,24 +67,24 @@ var _ interface {
 	fs.NodeGetattrer
 	fs.NodeSetattrer
 	fs.NodeStatfser
-} = (*node)(nil)
+} = (*diskNode)(nil)
 
 // add makes a file or folder.
-func (n *node) add(ctx context.Context, name string, mode uint32) (*fs.Inode, syscall.Errno) {
+func (n *diskNode) add(ctx context.Context, name string, mode uint32) (*fs.Inode, syscall.Errno) {
 	if !n.d.begin() {
 		return nil, syscall.EIO
 	}
 	defer n.d.mu.Unlock()
 	i := n.d.newInode(mode == syscall.S_IFDIR)
 	n.d.change(entry{n.i, name, i})
-	return n.NewPersistentInode(ctx, &node{d: n.d, i: i}, fs.StableAttr{Mode: mode}), 0
+	return n.NewPersistentInode(ctx, &diskNode{d: n.d, i: i}, fs.StableAttr{Mode: mode}), 0
 }
 
-func (n *node) Mkdir(ctx context.Context, name string, _ uint32, _ *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+func (n *diskNode) Mkdir(ctx context.Context, name string, _ uint32, _ *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
 	return n.add(ctx, name, syscall.S_IFDIR)
 }
 
-func (n *node) Create(ctx context.Context, name string, flags, _ uint32, _ *fuse.EntryOut) (child *fs.Inode, f fs.FileHandle, fuseFlags uint32, errno syscall.Errno) {
+func (n *diskNode) Create(ctx context.Context, name string, flags, _ uint32, _ *fuse.EntryOut) (child *fs.Inode, f fs.FileHandle, fuseFlags uint32, errno syscall.Errno) {
 	child, errno = n.add(ctx, name, syscall.S_IFREG)
 	f, fuseFlags = open1(flags)
 	return child, f, fuseFlags, errno
@@ -95,7 +95,7 @@ func open1(flags uint32) (f fs.FileHandle, fuseFlags uint32) {
 	return &opened{sync: flags&(syscall.O_SYNC|syscall.O_DSYNC) != 0}, fuse.FOPEN_DIRECT_IO
 }
 
-func (n *node) Open(_ context.Context, flags uint32) (f fs.FileHandle, fuseFlags uint32, errno syscall.Errno) {
+func (n *diskNode) Open(_ context.Context, flags uint32) (f fs.FileHandle, fuseFlags uint32, errno syscall.Errno) {
 	if flags&syscall.O_TRUNC != 0 {
 		if !n.d.begin() {
 			return nil, 0, syscall.EIO
@@ -107,7 +107,7 @@ func (n *node) Open(_ context.Context, flags uint32) (f fs.FileHandle, fuseFlags
 	return f, fuseFlags, 0
 }
 
-func (n *node) remove(name string) syscall.Errno {
+func (n *diskNode) remove(name string) syscall.Errno {
 	if !n.d.begin() {
 		return syscall.EIO
 	}
@@ -116,16 +116,16 @@ func (n *node) remove(name string) syscall.Errno {
 	return 0
 }
 
-func (n *node) Unlink(_ context.Context, name string) syscall.Errno { return n.remove(name) }
+func (n *diskNode) Unlink(_ context.Context, name string) syscall.Errno { return n.remove(name) }
 
-func (n *node) Rmdir(_ context.Context, name string) syscall.Errno {
+func (n *diskNode) Rmdir(_ context.Context, name string) syscall.Errno {
 	if child := n.GetChild(name); child != nil && len(child.Children()) > 0 {
 		return syscall.ENOTEMPTY
 	}
 	return n.remove(name)
 }
 
-func (n *node) Rename(_ context.Context, name string, newParent fs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
+func (n *diskNode) Rename(_ context.Context, name string, newParent fs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
 	to := newParent.EmbeddedInode()
 	if flags != 0 {
 		return syscall.EINVAL
@@ -137,12 +137,12 @@ func (n *node) Rename(_ context.Context, name string, newParent fs.InodeEmbedder
 		return syscall.EIO
 	}
 	defer n.d.mu.Unlock()
-	moved := n.GetChild(name).Operations().(*node).i
-	n.d.change(entry{n.i, name, nil}, entry{to.Operations().(*node).i, newName, moved})
+	moved := n.GetChild(name).Operations().(*diskNode).i
+	n.d.change(entry{n.i, name, nil}, entry{to.Operations().(*diskNode).i, newName, moved})
 	return 0
 }
 
-func (n *node) Read(_ context.Context, _ fs.FileHandle, b []byte, at int64) (fuse.ReadResult, syscall.Errno) {
+func (n *diskNode) Read(_ context.Context, _ fs.FileHandle, b []byte, at int64) (fuse.ReadResult, syscall.Errno) {
 	n.d.mu.Lock()
 	defer n.d.mu.Unlock()
 	if at >= int64(len(n.i.data)) {
@@ -151,7 +151,7 @@ func (n *node) Read(_ context.Context, _ fs.FileHandle, b []byte, at int64) (fus
 	return fuse.ReadResultData(b[:copy(b, n.i.data[at:])]), 0
 }
 
-func (n *node) Write(_ context.Context, f fs.FileHandle, data []byte, at int64) (uint32, syscall.Errno) {
+func (n *diskNode) Write(_ context.Context, f fs.FileHandle, data []byte, at int64) (uint32, syscall.Errno) {
 	if !n.d.begin() {
 		return 0, syscall.EIO
 	}
@@ -164,7 +164,7 @@ func (n *node) Write(_ context.Context, f fs.FileHandle, data []byte, at int64) 
 }
 
 // Fsync is also that of folders.
-func (n *node) Fsync(context.Context, fs.FileHandle, uint32) syscall.Errno {
+func (n *diskNode) Fsync(context.Context, fs.FileHandle, uint32) syscall.Errno {
 	if !n.d.begin() {
 		return syscall.EIO
 	}
@@ -173,14 +173,14 @@ func (n *node) Fsync(context.Context, fs.FileHandle, uint32) syscall.Errno {
 	return 0
 }
 
-func (n *node) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+func (n *diskNode) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	n.d.mu.Lock()
 	defer n.d.mu.Unlock()
 	out.Mode, out.Size = 0o700, uint64(len(n.i.data))
 	return 0
 }
 
-func (n *node) Setattr(ctx context.Context, f fs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
+func (n *diskNode) Setattr(ctx context.Context, f fs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
 	if size, ok := in.GetSize(); ok {
 		if !n.d.begin() {
 			return syscall.EIO
@@ -191,13 +191,13 @@ func (n *node) Setattr(ctx context.Context, f fs.FileHandle, in *fuse.SetAttrIn,
 	return n.Getattr(ctx, f, out)
 }
 
-func (n *node) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errno {
+func (n *diskNode) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errno {
 	out.Bsize, out.Blocks, out.Bfree, out.Bavail = 4096, 1<<24, 1<<24, 1<<24
 	return 0
 }
 
-// load makes the kernel's nodes of what the disk holds already.
-func (n *node) OnAdd(ctx context.Context) {
+// OnAdd makes the kernel's nodes of what the disk holds already.
+func (n *diskNode) OnAdd(ctx context.Context) {
 	if n.i != n.d.root {
 		return
 	}
@@ -208,7 +208,7 @@ func (n *node) OnAdd(ctx context.Context) {
 		if e.is.folder {
 			mode = syscall.S_IFDIR
 		}
-		child := n.NewPersistentInode(ctx, &node{d: n.d, i: e.is}, fs.StableAttr{Mode: mode})
+		child := n.NewPersistentInode(ctx, &diskNode{d: n.d, i: e.is}, fs.StableAttr{Mode: mode})
 		nodes[e.in].AddChild(e.name, child, false)
 		nodes[e.is] = child
 	}

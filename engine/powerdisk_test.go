@@ -205,12 +205,16 @@ func (d *disk) begin() bool {
 
 // seen is the disk as programs see it.
 func (d *disk) seen() image {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	return d.image(func(*entryChange) bool { return true }, func(i *inode) []byte { return i.data })
 }
 
 // survives is what a loss of power now would leave; r decides where it is left to
 // chance.
 func (d *disk) survives(r *rand.Rand) image {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	upTo := map[*entryLog]int{}
 	for _, l := range d.logs {
 		upTo[l] = l.kept + r.IntN(len(l.changes)-l.kept+1)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,7 +29,7 @@ import (
 // TestDurabilityDiskSurvivesPowerLoss shows that what is acknowledged is there and is
 // delivered, whatever the disk kept of what had not been synced.
 func TestDurabilityDiskSurvivesPowerLoss(t *testing.T) {
-	for seed := range uint64(8) {
+	for seed := range uint64(7) {
 		journal := seed%2 == 0
 		t.Run(fmt.Sprintf("seed=%d,journal=%v", seed, journal), func(t *testing.T) {
 			t.Parallel()
@@ -50,18 +51,25 @@ func TestDurabilityDiskSurvivesPowerLoss(t *testing.T) {
 }
 
 // TestDurabilityProcessLosesWithThePower shows that the rehearsal finds losses where
-// they are to be expected.
+// they are to be expected, and that the store goes on all the same.
 func TestDurabilityProcessLosesWithThePower(t *testing.T) {
-	for seed := range uint64(5) {
-		r := rand.New(rand.NewPCG(seed, 2))
-		var told transcript
-		content := losePower(t, newDisk(true, nil), r, engine.Process, &told)
-		if losses := recoverAll(t, content, engine.Process, &told); len(losses) > 0 {
-			t.Logf("%s; %d lost, for example: %s", told.summary(), len(losses), losses[0])
-			return
+	var rounds atomic.Int64 // that lost something
+	t.Run("rounds", func(t *testing.T) {
+		for seed := range uint64(3) {
+			t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+				t.Parallel()
+				var told transcript
+				content := losePower(t, newDisk(true, nil), rand.New(rand.NewPCG(seed, 2)), engine.Process, &told)
+				if losses := recoverAll(t, content, engine.Process, &told); len(losses) > 0 {
+					t.Logf("%s; %d lost, for example: %s", told.summary(), len(losses), losses[0])
+					rounds.Add(1)
+				}
+			})
 		}
+	})
+	if rounds.Load() == 0 {
+		t.Error("nothing was lost without a sync: does the disk forget?")
 	}
-	t.Error("nothing was lost in 5 power losses without a sync: does the disk forget?")
 }
 
 // TestDurabilityProcessSurvivesItsDeath shows that without a sync what is acknowledged
@@ -105,7 +113,7 @@ func losePower(t *testing.T, d *disk, r *rand.Rand, durability engine.Durability
 		case <-time.After(30 * time.Second):
 		}
 	}
-	time.Sleep(time.Duration(r.Int64N(int64(time.Second))))
+	time.Sleep(time.Duration(r.Int64N(int64(800 * time.Millisecond))))
 	d.cut()
 	_ = cmd.Process.Kill()
 	d.release()

@@ -180,7 +180,7 @@ func binding(s *core.Subscription, g *core.Registration) []byte {
 }
 
 func (r *registry) put(ctx context.Context, id string, data []byte) (uint64, error) {
-	seq, err := r.store.PutWait(ctx, store.Put{Subject: r.store.Subject(store.Registry, "bound", id), Data: data})
+	seq, err := persist(ctx, r.store, store.Put{Subject: r.store.Subject(store.Registry, "bound", id), Data: data}, saveTime)
 	return seq, storeError(err, "keep the registration")
 }
 

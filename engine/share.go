@@ -7,10 +7,10 @@ import (
 
 // free reports whether nobody has the right to a lane. The caller holds mu.
 func (l *leases) free(x *lease) bool {
-	switch {
-	case x.owner == "":
+	switch x.owner {
+	case "":
 		return true
-	case x.owner == l.e.instance:
+	case l.e.instance:
 		return false
 	}
 	s := l.others[x.owner]

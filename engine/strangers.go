@@ -82,8 +82,8 @@ func (s *shift) removed(id string) {
 }
 
 // strayLater removes a delivery with a time of its own whose subscription is gone.
-func (s *shift) strayLater(id, subject string, seq uint64, next time.Time, call string) {
-	purge := func() { s.e.store.Purge(store.Later, subject, seq+1, nil) }
+func (s *shift) strayLater(id string, p laterPut) {
+	purge := func() { s.e.store.Purge(store.Later, p.subject, p.seq+1, nil) }
 	if !s.e.store.Shared() {
 		purge()
 		return
@@ -93,6 +93,6 @@ func (s *shift) strayLater(id, subject string, seq uint64, next time.Time, call 
 			purge()
 			return
 		}
-		s.upsertLater(subject, seq, next, call)
+		s.upsertLater(p)
 	})
 }

@@ -21,7 +21,7 @@ type timers []*timer
 func (t timers) Len() int           { return len(t) }
 func (t timers) Less(i, j int) bool { return t[i].at.Before(t[j].at) }
 func (t timers) Swap(i, j int)      { t[i], t[j] = t[j], t[i] }
-func (t *timers) Push(x any)        { *t = append(*t, x.(*timer)) } //nolint:forcetypeassert,errcheck // container/heap gives back what it got
+func (t *timers) Push(x any)        { *t = append(*t, x.(*timer)) } //nolint:forcetypeassert // container/heap gives back what it got
 func (t *timers) Pop() any {
 	old := *t
 	last := old[len(old)-1]

@@ -71,11 +71,11 @@ func victimPattern(topic int) core.Pattern {
 	return core.Pattern{Address: core.Address{Backend: "wamp", Name: fmt.Sprintf("topic%d", topic)}, Match: core.Exact}
 }
 
-// victim is an engine under load.
-type victim struct{}
+// victimEndpoints are the endpoints of a victim.
+type victimEndpoints struct{}
 
 // Send implements engine.Sender.
-func (victim) Send(_ context.Context, a *engine.Attempt) engine.Outcome {
+func (victimEndpoints) Send(_ context.Context, a *engine.Attempt) engine.Outcome {
 	refused := engine.Outcome{Status: 500, Err: errDown}
 	if a.Subscription != nil {
 		switch a.Subscription.Owner {
@@ -95,56 +95,63 @@ func (victim) Send(_ context.Context, a *engine.Attempt) engine.Outcome {
 	return engine.Outcome{Done: true, Status: 200}
 }
 
+// victim is an engine under load.
+type victim struct {
+	e     *engine.Engine
+	run   string        // tells its work from that of victims before it
+	pause time.Duration // the longest one between two events of a producer
+}
+
 // runVictim works until it is killed.
 func runVictim(durability string) {
-	o := options(victimDir, victim{})
+	o := options(victimDir, victimEndpoints{})
 	o.Durability = engine.Durability(durability)
 	o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	o.Call = func(context.Context, *core.Call) (*core.Result, error) {
 		time.Sleep(rand.N(50 * time.Millisecond))
 		return &core.Result{}, nil
 	}
-	e := engine.New(o)
-	check(e.Open(context.Background()))
-	var wg sync.WaitGroup
+	// Under little load the store is empty now and then, and is purged.
+	pauses := []time.Duration{4 * time.Millisecond, 16 * time.Millisecond, 256 * time.Millisecond}
+	v := &victim{e: engine.New(o), run: core.NewID("run"), pause: pauses[rand.IntN(len(pauses))]}
+	v.must(v.e.Open(context.Background()))
 	for n := range victimTopics {
 		for _, s := range victimSubscriptions(n) {
-			check(e.Registry().Save(context.Background(), []*core.Subscription{s}, nil))
+			v.must(v.e.Registry().Save(context.Background(), []*core.Subscription{s}, nil))
 			tell("saved", s.ID())
 		}
 	}
-	run := core.NewID("")
-	// Under little load the store is empty now and then, and is purged.
-	pause := []time.Duration{4, 16, 256}[rand.IntN(3)] * time.Millisecond
+	var wg sync.WaitGroup
 	for p := range victimProducers {
-		wg.Go(func() { produce(e, fmt.Sprintf("%s_p%d", run, p), pause) })
+		wg.Go(func() { v.produce(fmt.Sprintf("%s_p%d", v.run, p)) })
 	}
-	wg.Go(func() { register(e, run) })
-	wg.Go(func() { call(e, run) })
+	wg.Go(v.register)
+	wg.Go(v.call)
 	wg.Wait()
 }
 
-func check(err error) {
+// must ends the victim when something fails: nothing may.
+func (v *victim) must(err error) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "victim:", err)
 		os.Exit(1)
 	}
 }
 
-// produce delivers events to random topics, with pauses. Some are large, so that
-// files of the store fill up and new ones begin.
-func produce(e *engine.Engine, producer string, pause time.Duration) {
-	large := strings.Repeat("x", 300_000)
+// produce delivers events to random topics. Some are large, so that files of the
+// store fill up and new ones begin.
+func (v *victim) produce(producer string) {
+	large := []byte(`["` + strings.Repeat("x", 300_000) + `"]`)
 	for n := 0; ; n++ {
 		topic := rand.IntN(victimTopics)
 		ev := event(victimEvent(topic, producer, n))
 		ev.Topic = victimPattern(topic).Address
 		if rand.IntN(50) == 0 {
-			ev.Payload.Args = []byte(`["` + large + `"]`)
+			ev.Payload.Args = large
 		}
-		check(e.Deliver(context.Background(), []core.Owed{{Event: ev, ID: ev.ID, To: victimSubscriptions(topic)}}))
+		v.must(v.e.Deliver(context.Background(), []core.Owed{{Event: ev, ID: ev.ID, To: victimSubscriptions(topic)}}))
 		tell("event", ev.ID)
-		time.Sleep(rand.N(pause))
+		time.Sleep(rand.N(v.pause))
 	}
 }
 
@@ -153,28 +160,30 @@ func victimEvent(topic int, producer string, n int) string {
 }
 
 // register saves registrations, and deletes every other one.
-func register(e *engine.Engine, run string) {
+func (v *victim) register() {
 	for n := 0; ; n++ {
-		g := &core.Registration{Owner: run, Pattern: core.Pattern{Address: core.Address{Backend: "wamp", Name: fmt.Sprintf("p%d", n)}, Match: core.Exact}}
-		check(e.Registry().Save(context.Background(), nil, []*core.Registration{g}))
-		tell("saved", g.ID())
+		g := []*core.Registration{{
+			Owner: v.run, Pattern: core.Pattern{Address: core.Address{Backend: "wamp", Name: fmt.Sprintf("p%d", n)}, Match: core.Exact},
+		}}
+		v.must(v.e.Registry().Save(context.Background(), nil, g))
+		tell("saved", g[0].ID())
 		if n%2 == 1 {
-			tell("deleting", g.ID())
-			check(e.Registry().Delete(context.Background(), nil, []*core.Registration{g}))
-			tell("deleted", g.ID())
+			tell("deleting", g[0].ID())
+			v.must(v.e.Registry().Delete(context.Background(), nil, g))
+			tell("deleted", g[0].ID())
 		}
 		time.Sleep(rand.N(10 * time.Millisecond))
 	}
 }
 
 // call makes asynchronous calls.
-func call(e *engine.Engine, run string) {
+func (v *victim) call() {
 	for n := 0; ; n++ {
-		id, err := e.StartCall(context.Background(), engine.AsyncCall{
-			ID: fmt.Sprintf("%s_call%d", run, n), Owner: steady, Timeout: time.Minute, To: core.Endpoint{URL: "http://" + steady + ".test/"},
+		id, err := v.e.StartCall(context.Background(), engine.AsyncCall{
+			ID: fmt.Sprintf("%s_call%d", v.run, n), Owner: steady, Timeout: time.Minute, To: core.Endpoint{URL: "http://" + steady + ".test/"},
 			Call: &core.Call{Procedure: core.Address{Backend: "wamp", Name: "p"}},
 		})
-		check(err)
+		v.must(err)
 		tell("call", id)
 		time.Sleep(rand.N(20 * time.Millisecond))
 	}

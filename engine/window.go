@@ -31,6 +31,8 @@ type pack struct {
 	left  int // of them, not settled
 	bits  []uint64
 	read  time.Time
+	// created is when the oldest of them became owed.
+	created time.Time
 }
 
 func (p *pack) settled(i int) bool { return p.bits[i/64]&(1<<(i%64)) != 0 }

@@ -146,26 +146,41 @@ const (
 // joinRaw joins realm1. The connection is closed when the test ends.
 func joinRaw(t *testing.T, b *bridge) *rawSession {
 	t.Helper()
-	u, err := url.Parse(b.WS)
+	s, err := dialRaw(b.WS)
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := net.Dial("tcp", u.Host)
+	t.Cleanup(func() { s.conn.Close() })
+	return s
+}
+
+// dialRaw joins realm1.
+func dialRaw(address string) (*rawSession, error) {
+	u, err := url.Parse(address)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	t.Cleanup(func() { conn.Close() })
+	conn, err := net.DialTimeout("tcp", u.Host, patience)
+	if err != nil {
+		return nil, err
+	}
 	_ = conn.SetDeadline(time.Now().Add(5 * time.Minute))
 	s := &rawSession{conn: conn, r: bufio.NewReaderSize(conn, 64<<10)}
 	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: wamp.2.json\r\n\r\n", u.Path, u.Host)
 	resp, err := http.ReadResponse(s.r, nil)
-	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatalf("open WebSocket: %v %v", resp, err)
+	switch {
+	case err != nil:
+	case resp.StatusCode != http.StatusSwitchingProtocols:
+		err = fmt.Errorf("open WebSocket: %s", resp.Status)
+	default:
+		_, err = s.exchange(`[1,"realm1",{"roles":{"subscriber":{},"publisher":{},"callee":{}}}]`)
 	}
-	resp.Body.Close()
-	s.ask(t, `[1,"realm1",{"roles":{"subscriber":{},"publisher":{}}}]`)
-	return s
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return s, nil
 }
 
 // subscribe subscribes to one topic.
@@ -179,14 +194,25 @@ func (s *rawSession) subscribe(t *testing.T, topic string, options object) {
 // ask sends a message and returns the next one.
 func (s *rawSession) ask(t *testing.T, message string) string {
 	t.Helper()
-	if _, err := s.conn.Write(appendFrame(nil, opText, []byte(message))); err != nil {
-		t.Fatal(err)
-	}
-	answer, err := s.next()
+	answer, err := s.exchange(message)
 	if err != nil {
 		t.Fatalf("after %s: %v", message, err)
 	}
-	return string(answer)
+	return answer
+}
+
+// exchange is ask for those who expect that the connection may end.
+func (s *rawSession) exchange(message string) (string, error) {
+	if err := s.send(message); err != nil {
+		return "", err
+	}
+	answer, err := s.next()
+	return string(answer), err
+}
+
+func (s *rawSession) send(message string) error {
+	_, err := s.conn.Write(appendFrame(nil, opText, []byte(message)))
+	return err
 }
 
 // appendFrame appends a frame from a client: masked, but with a key of zeros.

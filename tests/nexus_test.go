@@ -16,27 +16,23 @@ import (
 // connectNexus joins realm1 with nexus' client.
 func connectNexus(t testing.TB, address, serializer string) *nexus.Client {
 	t.Helper()
-	session, err := joinNexus(deadline(t), address, serializer)
-	if err != nil {
-		t.Fatalf("join with nexus' client: %v", err)
-	}
-	t.Cleanup(func() { _ = session.Close() })
-	return session
-}
-
-func joinNexus(ctx context.Context, address, serializer string) (*nexus.Client, error) {
 	u, err := url.Parse(address)
 	if err != nil {
-		return nil, err
+		t.Fatal(err)
 	}
 	if u.Scheme == "rs" {
 		u.Scheme = "tcp" // what nexus calls RawSocket
 	}
 	serialization := map[string]serialize.Serialization{
 		"json": serialize.JSON, "msgpack": serialize.MSGPACK, "cbor": serialize.CBOR}[serializer]
-	return nexus.ConnectNet(ctx, u.String(), nexus.Config{
+	session, err := nexus.ConnectNet(deadline(t), u.String(), nexus.Config{
 		Realm: "realm1", Serialization: serialization, ResponseTimeout: patience,
 		Logger: stdlog.New(io.Discard, "", 0)})
+	if err != nil {
+		t.Fatalf("join with nexus' client: %v", err)
+	}
+	t.Cleanup(func() { _ = session.Close() })
+	return session
 }
 
 // nexusComponent does with nexus' client what the client programs do.

@@ -2,7 +2,6 @@ package rest
 
 import (
 	"encoding/json"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -96,7 +95,7 @@ func (f *Frontend) listDeliveries(x *exchange) error {
 	for i := range list {
 		answer.Deliveries[i] = f.deliveryView(&list[i], owner == "")
 	}
-	return x.replyJSON(http.StatusOK, answer)
+	return x.replyJSON(answer)
 }
 
 // showDelivery serves GET /deliveries/ID/.
@@ -122,7 +121,7 @@ func (f *Frontend) showDelivery(x *exchange) error {
 	if view.Kwargs == nil {
 		view.Kwargs = json.RawMessage("{}")
 	}
-	return x.replyJSON(http.StatusOK, view)
+	return x.replyJSON(view)
 }
 
 // replay serves POST /deliveries/ID/replay/.
@@ -141,7 +140,7 @@ func (f *Frontend) replay(x *exchange) error {
 		return callError(ctx, err, f.limits.Timeout)
 	}
 	x.auditOne("replay", nil)
-	return x.replyJSON(http.StatusOK, map[string]any{"replayed": []string{x.name}})
+	return x.replyJSON(map[string]any{"replayed": []string{x.name}})
 }
 
 // replayAll serves POST /deliveries/replay/: all dead letters that the body means.
@@ -171,7 +170,7 @@ func (f *Frontend) replayAll(x *exchange) error {
 		}
 		return &e
 	}
-	return x.replyJSON(http.StatusOK, map[string]any{"replayed": n})
+	return x.replyJSON(map[string]any{"replayed": n})
 }
 
 // discard serves DELETE /deliveries/ID/.
@@ -189,7 +188,7 @@ func (f *Frontend) discard(x *exchange) error {
 		return callError(ctx, err, f.limits.Timeout)
 	}
 	x.auditOne("discard", nil)
-	return x.replyJSON(http.StatusOK, map[string]any{"discarded": []string{x.name}})
+	return x.replyJSON(map[string]any{"discarded": []string{x.name}})
 }
 
 // readBody authenticates by the header, reads the body and decodes it.

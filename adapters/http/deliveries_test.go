@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/anybridge/anybridge/core"
 	"github.com/anybridge/anybridge/engine"
 )
 
@@ -48,7 +49,7 @@ func TestDeliveriesInPages(t *testing.T) {
 	eventually(t, func() bool { return f.work.Status(t.Context()).DeadLetters == int64(len(want)) })
 	seen := map[string]bool{}
 	after := ""
-	for pages := 0; pages < 3; pages++ {
+	for range 3 {
 		var page DeliveriesView
 		if err := json.Unmarshal([]byte(f.want(200, "GET", "/deliveries/?limit=2&after="+after, "")), &page); err != nil {
 			t.Fatal(err)
@@ -75,7 +76,9 @@ func TestParkedEndpointsAreShown(t *testing.T) {
 	f := newFixture(t, setup{})
 	f.want(200, "POST", "/subscribe/", `{"endpoints": {"com.shop.order": {"url": "http://127.0.0.1:1/", "retry": ["1ms", "1ms", "1ms", "1ms", "1ms", "1ms", "1ms"]}}}`)
 	f.publish("evt_1", "com.shop.order")
-	eventually(t, func() bool { return strings.Contains(f.want(200, "GET", "/subscribe/", ""), `"parked":true,"next_probe":"2`) })
+	eventually(t, func() bool {
+		return strings.Contains(f.want(200, "GET", "/subscribe/", ""), `"parked":true,"next_probe":"2`)
+	})
 	for _, id := range []string{"evt_2", "evt_3"} {
 		f.publish(id, "com.shop.order")
 	}
@@ -122,6 +125,17 @@ func TestEngineCountersAreExplained(t *testing.T) {
 			t.Errorf("no metric tells of %s", name)
 		}
 	}
+}
+
+// A body that is taken says which dead letters are meant, and nothing else.
+func FuzzDecodeReplay(f *testing.F) {
+	for _, body := range []string{``, `{}`, `{"token": "t", "state": "failed", "topic": "com.shop.order", "subscription": null}`, `{"state": "retrying"}`, `{"topik": 1}`, `[]`} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		_, err := decodeReplay(body, 50)
+		checkDecoded(t, body, core.Payload{}, err)
+	})
 }
 
 // What is asked of the engine with odd names ends there.

@@ -33,8 +33,15 @@ type LaneView struct {
 	Oldest    time.Time `json:"oldest,omitzero"` // when the oldest pending delivery became owed
 }
 
+// askEngine gives the engine as long as a backend to say how it is.
+func (f *Frontend) askEngine(ctx context.Context) engine.Status {
+	ctx, cancel := context.WithTimeout(ctx, statusPatience)
+	defer cancel()
+	return f.o.Work.Status(ctx)
+}
+
 func (f *Frontend) engineStatus(ctx context.Context) EngineStatus {
-	s := f.o.Work.Status(ctx)
+	s := f.askEngine(ctx)
 	v := EngineStatus{
 		Store: s.Store, Connected: s.Connected, Durability: s.Durability, Bytes: s.Bytes, MaxBytes: s.MaxBytes,
 		DeadLetters: s.DeadLetters, Parked: s.Parked, Disabled: s.Disabled, Lanes: make([]LaneView, len(s.Lanes)), Counters: f.o.Work.Counters(),
@@ -80,7 +87,7 @@ func engineGauges() []counted {
 
 // collectEngine tells of the engine. counter and gauge make one value.
 func (f *Frontend) collectEngine(ctx context.Context, counter, gauge func(name, help string, v int64, labels ...string)) {
-	s := f.o.Work.Status(ctx)
+	s := f.askEngine(ctx)
 	counters := f.o.Work.Counters()
 	for _, c := range engineCounters() {
 		if c.outcome != "" {

@@ -79,7 +79,7 @@ func (f *Frontend) listRegistrations(x *exchange) error {
 		}
 		views = append(views, v)
 	}
-	return x.replyJSON(http.StatusOK, map[string]any{"registrations": views})
+	return x.replyJSON(map[string]any{"registrations": views})
 }
 
 // listSubscriptions serves GET /subscribe/.
@@ -110,7 +110,7 @@ func (f *Frontend) listSubscriptions(x *exchange) error {
 		}
 		views = append(views, v)
 	}
-	return x.replyJSON(http.StatusOK, map[string]any{"subscriptions": views})
+	return x.replyJSON(map[string]any{"subscriptions": views})
 }
 
 // listOwner is whose things are listed: the token's own or, for ?all=1 with the
@@ -154,8 +154,8 @@ func (x *exchange) onlyBearer() error {
 	return x.identify("")
 }
 
-// replyJSON answers with v, for what is not asked often.
-func (x *exchange) replyJSON(status int, v any) error {
+// replyJSON answers 200 with v, for what is not asked often.
+func (x *exchange) replyJSON(v any) error {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
@@ -163,5 +163,5 @@ func (x *exchange) replyJSON(status int, v any) error {
 		return core.Errorf(core.Internal, "encode answer: %w", err)
 	}
 	x.out = append(x.out[:0], b.Bytes()...)
-	return x.reply(status, jsonType)
+	return x.reply(http.StatusOK, jsonType)
 }

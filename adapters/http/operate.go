@@ -77,7 +77,7 @@ func (f *Frontend) status(x *exchange) error {
 	if err := x.admin(); err != nil {
 		return err
 	}
-	return x.replyJSON(http.StatusOK, Status{
+	return x.replyJSON(Status{
 		Version:       f.o.Version,
 		Started:       f.started.UTC(),
 		Backends:      f.backends(x.r.Context()),

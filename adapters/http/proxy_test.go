@@ -104,19 +104,19 @@ func (e *egress) connect(w http.ResponseWriter, target string) {
 		w.WriteHeader(http.StatusBadGateway)
 		return
 	}
-	w.WriteHeader(http.StatusOK)
-	here, _, err := w.(http.Hijacker).Hijack()
+	here, buffered, err := w.(http.Hijacker).Hijack() // before the answer: the server reads ahead
 	if err != nil {
 		there.Close()
 		return
 	}
-	pipe := func(to, from net.Conn) {
+	_, _ = io.WriteString(here, "HTTP/1.1 200 OK\r\n\r\n")
+	pipe := func(to net.Conn, from io.Reader) {
 		_, _ = io.Copy(to, from)
 		to.Close()
 	}
 	var back sync.WaitGroup
 	back.Go(func() { pipe(here, there) })
-	pipe(there, here)
+	pipe(there, buffered)
 	back.Wait()
 }
 

@@ -229,6 +229,15 @@ func TestKeysAndDeadLettersOutliveTheBridge(t *testing.T) {
 	}
 }
 
+func TestEngineOfTheConfiguration(t *testing.T) {
+	a := startApp(t, configuration(map[string]string{"shop": everything(shopToken)})+"engine: {durability: disk, max_bytes: 100MiB}\n")
+	_, answer := request(t, http.MethodGet, "http://"+a.Addr()+"/status/", shopToken, "")
+	var s rest.Status
+	if err := json.Unmarshal([]byte(answer), &s); err != nil || s.Engine.Durability != "disk" || s.Engine.MaxBytes != 100<<20 || len(s.Engine.Lanes) == 0 {
+		t.Errorf("status %s (%v)", answer, err)
+	}
+}
+
 // withKey posts with an idempotency key and the shop's token.
 func withKey(t *testing.T, a *testApp, key, path, body string, want int) (answer string, header http.Header) {
 	t.Helper()

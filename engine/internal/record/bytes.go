@@ -102,7 +102,7 @@ func (r *reader) count() int {
 		r.fail()
 		return 0
 	}
-	return int(n) //nolint:gosec // bounded by the length
+	return int(n)
 }
 
 // done returns the error, also for bytes that are left over.

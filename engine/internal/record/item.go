@@ -111,7 +111,7 @@ func appendItem(b []byte, i *Item) []byte {
 	b = appendText(b, i.Owner)
 	b = appendText(b, i.To)
 	b = appendTime(b, i.Created)
-	b = binary.AppendUvarint(b, uint64(i.Attempts)) //nolint:gosec // not negative
+	b = binary.AppendUvarint(b, uint64(i.Attempts))
 	b = appendTries(b, i.Tries)
 	b = appendText(b, i.Reason)
 	b = appendTime(b, i.Died)

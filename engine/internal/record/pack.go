@@ -79,7 +79,7 @@ func Pack(b []byte) ([]Entry, error) {
 		e.ID = r.text()
 		e.Event = r.event()
 		n := r.count()
-		keys := r.take(uint64(n) * uint64(len(Key{}))) //nolint:gosec // n is small
+		keys := r.take(uint64(n) * uint64(len(Key{})))
 		e.To = make([]Key, 0, len(keys)/len(Key{}))
 		for i := 0; i < len(keys); i += len(Key{}) {
 			e.To = append(e.To, Key(keys[i:]))

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -56,13 +54,8 @@ func (s *Store) dial(ctx context.Context) error {
 // read is let pass.
 func checkServer(version string) error {
 	const major, minor = 2, 11
-	parts := strings.SplitN(version, ".", 3)
-	if len(parts) < 3 {
-		return nil
-	}
-	a, errA := strconv.Atoi(parts[0])
-	b, errB := strconv.Atoi(parts[1])
-	if errA != nil || errB != nil || a > major || a == major && b >= minor {
+	var a, b int
+	if n, _ := fmt.Sscanf(version, "%d.%d.", &a, &b); n < 2 || a > major || a == major && b >= minor {
 		return nil
 	}
 	return fmt.Errorf("the engine's server (engine.url) runs NATS %s: %d.%d or newer is needed", version, major, minor)

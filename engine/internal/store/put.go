@@ -161,6 +161,9 @@ func (s *Store) Put(p Put, done func(seq uint64, err error)) {
 		}
 		m.Header[field] = []string{value}
 	}
+	if stream, _, _ := strings.Cut(strings.TrimPrefix(p.Subject, s.c.Name+"."), "."); holdsOne(stream) {
+		set("Nats-Rollup", "sub")
+	}
 	if p.ID != "" && s.Shared() {
 		set("Nats-Msg-Id", p.ID)
 	}

@@ -67,6 +67,7 @@ type reader struct {
 	r      Reading
 	next   uint64 // sequence number that has not been read
 	behind bool   // CaughtUp has not been called
+	end    uint64 // of what was there at the start; 0: not looked up yet
 }
 
 // read reads with one consumer. It has no state on the server that would be missed:
@@ -109,6 +110,9 @@ func (x *reader) read(ctx context.Context) error {
 		}
 		x.r.Each(&Msg{Subject: m.Subject(), Seq: meta.Sequence.Stream, Time: meta.Timestamp, Header: m.Headers(), Data: m.Data()})
 		x.next = meta.Sequence.Stream + 1
+		if x.behind && x.next > x.end {
+			x.caughtUp()
+		}
 	}
 }
 
@@ -142,10 +146,16 @@ func (x *reader) look(ctx context.Context) error {
 		return err
 	}
 	if err != nil || last.Seq < x.next {
-		x.behind = false
-		x.r.CaughtUp()
+		x.caughtUp()
+	} else if x.end == 0 {
+		x.end = last.Seq // more may come without a pause
 	}
 	return nil
+}
+
+func (x *reader) caughtUp() {
+	x.behind = false
+	x.r.CaughtUp()
 }
 
 // dropConsumer removes a consumer that is not needed any more; the server would do

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"log/slog"
+	"strconv"
+	"sync"
 	"testing"
 	"time"
 )
@@ -58,4 +60,30 @@ func TestCaughtUpComesAfterWhatIsThere(t *testing.T) {
 	if got := caughtUpAfter(t, s, s.Subject(Later, "0.*.*")); got != 2 {
 		t.Errorf("caught up after %d messages, want 2", got)
 	}
+}
+
+// A lane that resumes waits for this, and must not wait for a moment in which nobody
+// makes a call.
+func TestCaughtUpComesWhileMoreIsWritten(t *testing.T) {
+	s := openEmbedded(t)
+	put := func(n int) {
+		if _, err := s.PutWait(t.Context(), Put{Subject: s.Subject(Later, "0.a", strconv.Itoa(n)), Data: []byte("x")}); err != nil {
+			t.Error(err)
+		}
+	}
+	for n := range 1000 {
+		put(n)
+	}
+	writing, stop := context.WithCancel(t.Context())
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		for n := 1000; writing.Err() == nil; n++ {
+			put(n)
+		}
+	})
+	if got := caughtUpAfter(t, s, s.Subject(Later, "0.*.*")); got < 1000 {
+		t.Errorf("caught up after %d messages, want 1000 at least", got)
+	}
+	stop()
+	writer.Wait()
 }

@@ -185,7 +185,7 @@ func (s *Store) Measure(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("measure the store: %w", err)
 		}
-		s.used.Store(int64(info.Store)) //nolint:gosec // fits
+		s.used.Store(int64(info.Store))
 		return nil
 	}
 	// The account may hold other things, and counts every replica.
@@ -197,7 +197,7 @@ func (s *Store) Measure(ctx context.Context) error {
 		}
 		total += size.Bytes
 	}
-	s.used.Store(int64(total)) //nolint:gosec // fits
+	s.used.Store(int64(total))
 	return nil
 }
 

@@ -44,7 +44,7 @@ type meta struct {
 
 // makeStreams makes what streams are missing, after a look at the store's version.
 func (s *Store) makeStreams(ctx context.Context) error {
-	if err := s.makeStream(ctx, Registry, func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 1 }); err != nil {
+	if err := s.makeStream(ctx, Registry, nil); err != nil {
 		return err
 	}
 	if err := s.checkVersion(ctx); err != nil {
@@ -55,18 +55,16 @@ func (s *Store) makeStreams(ctx context.Context) error {
 			return err
 		}
 	}
-	once := func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 1 }
 	for name, change := range map[string]func(*jetstream.StreamConfig){
 		Cursors: func(c *jetstream.StreamConfig) {
-			c.MaxMsgsPerSubject = 1
 			if s.c.Sync && s.server != nil {
 				c.PersistMode = jetstream.AsyncPersistMode // losing the last ones costs repetitions only
 			}
 		},
 		Backlog: nil,
-		Later:   once,
-		Dead:    func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject, c.MaxAge = 1, s.c.Keep },
-		Keys:    func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject, c.MaxAge = 1, keepKeys },
+		Later:   nil,
+		Dead:    func(c *jetstream.StreamConfig) { c.MaxAge = s.c.Keep },
+		Keys:    func(c *jetstream.StreamConfig) { c.MaxAge = keepKeys },
 	} {
 		if err := s.makeStream(ctx, name, change); err != nil {
 			return err
@@ -120,12 +118,21 @@ func (s *Store) configure(c *jetstream.StreamConfig, name string, change func(*j
 	c.Duplicates = dupWindow
 	// Any node of a cluster may answer a direct get, also one that is behind.
 	c.AllowDirect = !s.Shared()
+	c.AllowRollup = holdsOne(name)
 	if change != nil {
 		change(c)
 	}
-	if c.MaxMsgsPerSubject == 1 {
-		c.Discard = jetstream.DiscardOld // of the same subject
+}
+
+// holdsOne reports whether each subject of a stream holds its last message only. It
+// is Put that replaces the one before: what MaxMsgsPerSubject removes is there again
+// after a kill, if what replaced it has been removed by then.
+func holdsOne(stream string) bool {
+	switch stream {
+	case Registry, Cursors, Later, Dead, Keys:
+		return true
 	}
+	return false
 }
 
 // replicas is how many copies a new stream has.
@@ -149,9 +156,12 @@ const insistTime = 30 * time.Second
 func (s *Store) insist(ctx context.Context, try func(context.Context) error) error {
 	end := time.Now().Add(insistTime)
 	for {
-		once, cancel := context.WithTimeout(ctx, putTime)
+		once, cancel := context.WithTimeout(ctx, createTime)
 		err := try(once)
 		cancel()
+		if denied := s.nc.LastError(); err != nil && errors.Is(denied, nats.ErrPermissionViolation) {
+			return denied // the server does not answer what it forbids
+		}
 		var api *jetstream.APIError
 		passing := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) ||
 			errors.As(err, &api) && api.ErrorCode == codeUnavailable
