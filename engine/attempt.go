@@ -239,6 +239,9 @@ func (s *shift) failed(d *delivery, out *Outcome, now time.Time) {
 			s.trouble(ep, d, Disabled, ep.disabled)
 		}
 	}
+	if until := now.Add(min(out.RetryAfter, maxRetryAfter)); until.After(ep.hold) {
+		ep.hold = until // it wants to be left alone, not only with this delivery
+	}
 	pause, again := nextAttempt(schedule, d.attempts, out.RetryAfter)
 	attrs := []any{
 		slog.String("id", d.ID()), slog.Int("attempt", d.attempts), slog.Int("status", out.Status), slog.String("error", reason),

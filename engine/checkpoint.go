@@ -63,14 +63,24 @@ func (s *shift) tick(now time.Time) {
 	}
 }
 
+// A delivery that takes long holds the floor, and the cursor grows with every message
+// behind it. A large one, in bytes, is written less often.
+const (
+	largeCursor     = 64 << 10
+	largeCursorTime = time.Second
+)
+
 // saveCursor writes how far the lane is settled, and removes what is settled.
 func (s *shift) saveCursor(now time.Time) {
-	if !s.win.changed || s.saving {
+	if !s.win.changed || s.saving || now.Before(s.nextSave) {
 		return
 	}
 	s.saving = true
-	floor := s.win.floor
-	s.e.store.Put(store.Put{Subject: s.cursorSubject(laneCursor), Data: s.win.cursor()}, func(_ uint64, err error) {
+	floor, cursor := s.win.floor, s.win.cursor()
+	if len(cursor) > largeCursor {
+		s.nextSave = now.Add(largeCursorTime)
+	}
+	s.e.store.Put(store.Put{Subject: s.cursorSubject(laneCursor), Data: cursor}, func(_ uint64, err error) {
 		s.post(func() {
 			s.saving = false
 			if err != nil {
@@ -137,7 +147,7 @@ func (s *shift) saveEndpoint(ep *endpoint) {
 // saveLast writes everything down at the end of a shift.
 func (s *shift) saveLast() {
 	s.saving, s.win.changed = false, true
-	s.lastPurge = time.Time{}
+	s.lastPurge, s.nextSave = time.Time{}, time.Time{}
 	s.saveCursor(time.Now())
 	for ep := range s.dirty {
 		ep.writing = false
@@ -375,6 +385,9 @@ func (s *shift) health(id string) Health {
 	h.Pending = int64(ep.running + ep.waiting.len() + ep.later)
 	if b := ep.backlog; b != nil {
 		h.Pending += max(0, b.pending()-int64(ep.waiting.len()))
+		for _, c := range b.chunks {
+			h.Pending += int64(len(c.sources)) // not written yet
+		}
 	}
 	h.Parked, h.Disabled = ep.parked, ep.disabled
 	if ep.parked {

@@ -57,6 +57,7 @@ type shift struct {
 	calm      chan struct{} // to be closed when nothing is under way any more
 	puts      int           // deliveries being written
 	saving    bool          // the cursor is being written
+	nextSave  time.Time     // not before
 	purged    uint64
 	lastPurge time.Time
 	relieved  time.Time

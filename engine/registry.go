@@ -164,6 +164,9 @@ func (r *registry) Delete(ctx context.Context, subs []*core.Subscription, regs [
 			return err
 		}
 		r.set(id, seq, nil, nil)
+		if !r.store.Shared() { // nobody else has to hear of it: leave nothing behind
+			r.store.Purge(store.Registry, r.store.Subject(store.Registry, "bound", id), seq+1, nil)
+		}
 	}
 	return nil
 }

@@ -144,7 +144,7 @@ func (s *Store) disconnect() {
 
 // maxPayload is the largest message that the embedded server stores: a pack of
 // events, or one large event with its recipients.
-const maxPayload = 16 << 20
+const maxPayload = 8 << 20
 
 // MaxData is the most data that one message can hold; an external server decides it
 // (max_payload). What is put must leave room for its header and for what is added to
