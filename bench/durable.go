@@ -151,7 +151,7 @@ func bridgeWaiting(count int64) func(*lab) (*contender, error) {
 				}
 			}), ReadHeaderTimeout: 10 * time.Second}
 			go app.Serve(listener) //nolint:errcheck // it ends with Close
-			defer app.Close() //nolint:errcheck // nobody is left to hear
+			defer app.Close()      //nolint:errcheck // nobody is left to hear
 			start := time.Now()
 			if err := l.run(b); err != nil {
 				return sample{}, err
