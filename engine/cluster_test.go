@@ -268,7 +268,9 @@ func TestKilledNodes(t *testing.T) {
 	})
 	stop()
 	wg.Wait()
-	within(t, 30*time.Second, "all that was owed", func() bool { return len(all.missing()) == 0 })
+	// A second or two; on a machine so busy that the nodes elect leaders again and
+	// again, the lanes wait for that.
+	within(t, 2*time.Minute, "all that was owed", func() bool { return len(all.missing()) == 0 })
 	made, again := all.check(t)
 	t.Logf("%d events, %d deliveries, %d of them repeated", all.events(), made, again)
 }

@@ -70,7 +70,8 @@ func TestAFullStoreRefusesBeforeItLoses(t *testing.T) {
 	within(t, 20*time.Second, "the endpoint to be parked, and nothing under way", func() bool {
 		return e.Health(down).Parked && e.Counters()["attempts_now"] == 0 && e.InMemory(down) == 0
 	})
-	if used, limit := e.Counters()["stored_bytes_now"], o.MaxBytes; used > limit {
+	const last = 64 << 10 // the server compares before it writes
+	if used, limit := e.Counters()["stored_bytes_now"], o.MaxBytes; used > limit+last {
 		t.Errorf("%d bytes are stored, of %d", used, limit)
 	}
 	// What is being moved to the backlog is there twice for a moment, which takes the
