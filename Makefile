@@ -37,6 +37,10 @@ setup: ## install what the tests need into .venv and tests/node_modules
 test: setup ## set up and run every test, with the race detector
 	@scripts/test
 
+.PHONY: contrib
+contrib: ## check the Python packages alone: ruff, mypy and their tests
+	@scripts/contrib
+
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## vet, golangci-lint and formatting
 	$(GO) vet ./...

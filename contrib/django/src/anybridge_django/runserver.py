@@ -1,0 +1,55 @@
+"""Registration by itself under ``manage.py runserver``.
+
+The reloader says when its child has loaded the project; a thread registers then, and waits for
+a bridge that is not there yet. Nothing of this happens in another command, in a server for
+production, with ``--noreload``, or with DEBUG off.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from typing import Any
+
+from anybridge import BridgeError, Unavailable
+from anybridge import Timeout as BridgeTimeout
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from . import syncing
+from .conf import conf
+
+log = logging.getLogger("anybridge_django")
+
+PAUSES = (1, 2, 4, 8, 15, 30)
+
+
+def on_autoreload_started(**_: Any) -> None:
+    """Start the thread, if this is runserver's child and there is something to register."""
+    if sys.argv[1:2] != ["runserver"] or not settings.DEBUG or not conf().callback_url:
+        return
+    threading.Thread(target=register, name="anybridge-register", daemon=True).start()
+
+
+def register() -> None:
+    """Register with the bridge; tries again, for ever, while it cannot be reached."""
+    attempt = 0
+    while True:
+        try:
+            p = syncing.plan()
+            syncing.apply(p)
+        except (Unavailable, BridgeTimeout) as error:
+            pause = PAUSES[min(attempt, len(PAUSES) - 1)]
+            attempt += 1
+            log.warning("anybridge is not reachable, trying again in %d s: %s", pause, error)
+            time.sleep(pause)
+        except (BridgeError, ImproperlyConfigured) as error:
+            log.error("anybridge refused the registration: %s", error)
+            return
+        else:
+            if p.register or p.subscribe:
+                names = ", ".join([*p.register, *p.subscribe])
+                log.warning("registered with anybridge: %s", names)
+            return

@@ -1,0 +1,35 @@
+"""What a handler can know about the callback it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+Kind = Literal["event", "invocation", "result"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where a callback comes from. A handler with a parameter named ``ctx`` gets it."""
+
+    id: str
+    """The ``webhook-id``: the same each time that the same thing is sent."""
+    kind: Kind
+    name: str
+    """The topic or procedure; for a result the procedure that was called."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """What the other side tells: ``caller``, ``publisher``, ``retained`` and so on."""
+    time: datetime | None = None
+    """When the event was published, in UTC; None for others."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """The request's headers, their names in lower case."""
+    message_id: str = ""
+    """The ``id`` in the body: the event's, or the call's that ``Client.call_later``
+    returned."""
+
+    @property
+    def caller(self) -> Any:
+        """Who calls, or published: the session's id on the backend, if it is disclosed."""
+        return self.details.get("caller", self.details.get("publisher"))
