@@ -19,6 +19,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from . import syncing
+from .backends import get_client
 from .conf import conf
 
 log = logging.getLogger("anybridge_django")
@@ -39,7 +40,7 @@ def register() -> None:
     while True:
         try:
             p = syncing.plan()
-            syncing.apply(p)
+            p.apply(get_client())
         except (Unavailable, BridgeTimeout) as error:
             pause = PAUSES[min(attempt, len(PAUSES) - 1)]
             attempt += 1
@@ -49,7 +50,7 @@ def register() -> None:
             log.error("anybridge refused the registration: %s", error)
             return
         else:
-            if p.register or p.subscribe:
+            if p:
                 names = ", ".join([*p.register, *p.subscribe])
                 log.warning("registered with anybridge: %s", names)
             return

@@ -72,13 +72,18 @@ class Client:
         kwargs: Kwargs | None = None,
         *,
         timeout: float | None = None,
+        user: str | None = None,
     ) -> Any:
         """Calls a procedure and returns its value: see ``Result.value``.
 
         Raises ``NoSuchProcedure``, ``RemoteError`` for what the procedure raised, and
         ``Timeout`` after ``timeout`` seconds: then the callee is told to stop.
+
+        ``user`` says on whose behalf this app calls, to a handler behind the same bridge
+        (``Context.user``). The token needs ``users: true`` in the bridge's configuration;
+        ``AuthError`` without.
         """
-        return self.call_result(procedure, args, kwargs, timeout=timeout).value
+        return self.call_result(procedure, args, kwargs, timeout=timeout, user=user).value
 
     def call_result(
         self,
@@ -87,9 +92,10 @@ class Client:
         kwargs: Kwargs | None = None,
         *,
         timeout: float | None = None,
+        user: str | None = None,
     ) -> Result:
         """``call``, for procedures that return several values."""
-        return _result(self._do(self._call_request(procedure, args, kwargs, timeout)))
+        return _result(self._do(self._call_request(procedure, args, kwargs, timeout, user)))
 
     def call_later(
         self,
@@ -100,6 +106,7 @@ class Client:
         callback: str,
         timeout: float | None = None,
         key: str | None = None,
+        user: str | None = None,
     ) -> str:
         """Has the bridge make a call, at most once, and send what came of it to the URL
         ``callback``. Returns the call's id at once. ``timeout`` is for the call itself.
@@ -108,7 +115,7 @@ class Client:
         is not made again.
         """
         body = json_body(
-            args=_list(args), kwargs=kwargs or None, timeout=timeout, callback=callback
+            args=_list(args), kwargs=kwargs or None, timeout=timeout, callback=callback, user=user
         )
         request = self._request("POST", named_path("call", procedure), body, key=key or _new_key())
         return str(self._do(request)["id"])
@@ -166,9 +173,10 @@ class Client:
         kwargs: Kwargs | None = None,
         *,
         timeout: float | None = None,
+        user: str | None = None,
     ) -> Any:
         """``call`` for an event loop. Needs ``pip install anybridge[async]``."""
-        return (await self.acall_result(procedure, args, kwargs, timeout=timeout)).value
+        return (await self.acall_result(procedure, args, kwargs, timeout=timeout, user=user)).value
 
     async def acall_result(
         self,
@@ -177,9 +185,10 @@ class Client:
         kwargs: Kwargs | None = None,
         *,
         timeout: float | None = None,
+        user: str | None = None,
     ) -> Result:
         """``call_result`` for an event loop."""
-        return _result(await self._ado(self._call_request(procedure, args, kwargs, timeout)))
+        return _result(await self._ado(self._call_request(procedure, args, kwargs, timeout, user)))
 
     async def apublish(
         self,
@@ -215,12 +224,17 @@ class Client:
         return f"<{type(self).__name__} {self.url}>"
 
     def _call_request(
-        self, procedure: str, args: Args, kwargs: Kwargs | None, timeout: float | None
+        self,
+        procedure: str,
+        args: Args,
+        kwargs: Kwargs | None,
+        timeout: float | None,
+        user: str | None,
     ) -> Request:
         timeout = self.timeout if timeout is None else timeout
         if timeout <= 0:
             raise InvalidRequest("a timeout is more than 0 seconds")
-        body = json_body(args=_list(args), kwargs=kwargs or None, timeout=timeout)
+        body = json_body(args=_list(args), kwargs=kwargs or None, timeout=timeout, user=user)
         path = named_path("call", procedure)
         return self._request("POST", path, body, timeout=timeout, repeatable=False)
 

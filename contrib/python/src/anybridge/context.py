@@ -30,6 +30,34 @@ class Context:
     returned."""
 
     @property
+    def token(self) -> str:
+        """The name of the token that called or published through the bridge that sent
+        this; empty if it was somebody else. The bridge itself says so."""
+        return self._who("token")
+
+    @property
+    def user(self) -> str:
+        """On whose behalf the app with ``token`` calls, as it said with ``user=…``; empty
+        if it did not. The bridge passes it on for tokens with ``users: true`` alone."""
+        return self._who("user")
+
+    @property
+    def authid(self) -> str:
+        """How the caller or publisher is authenticated on the backend, if the router
+        tells; for those with a ``token`` its name."""
+        return self._who("authid")
+
+    @property
+    def authrole(self) -> str:
+        """The role of the caller or publisher on the backend, if the router tells."""
+        return self._who("authrole")
+
+    @property
     def caller(self) -> Any:
         """Who calls, or published: the session's id on the backend, if it is disclosed."""
         return self.details.get("caller", self.details.get("publisher"))
+
+    def _who(self, what: str) -> str:
+        side = "publisher" if self.kind == "event" else "caller"
+        value = self.details.get(f"{side}_{what}", "")
+        return value if isinstance(value, str) else ""

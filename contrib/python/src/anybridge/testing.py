@@ -37,12 +37,13 @@ class Published:
 
 @dataclass(frozen=True)
 class Called:
-    """A call that was made; ``callback`` is set by ``call_later``."""
+    """A call that was made; ``callback`` is set by ``call_later``, ``user`` if it was given."""
 
     procedure: str
     args: list[Any]
     kwargs: dict[str, Any]
     callback: str | None = None
+    user: str | None = None
 
 
 class LocalBridge(Client):
@@ -86,11 +87,11 @@ class LocalBridge(Client):
         if action in ("register", "subscribe", "unregister", "unsubscribe"):
             return self._hold(action, body.get("endpoints"))
         if action == "call" and "callback" not in body:
-            self.calls.append(Called(name, args, kwargs))
+            self.calls.append(Called(name, args, kwargs, user=body.get("user")))
             return self._respond(name, args, kwargs)
         id, first = self._once(request)
         if first and action == "call":
-            self.calls.append(Called(name, args, kwargs, body["callback"]))
+            self.calls.append(Called(name, args, kwargs, body["callback"], body.get("user")))
         elif first:
             options = body.get("options", {})
             if body.get("exclude_me"):

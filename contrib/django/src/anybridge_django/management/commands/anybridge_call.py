@@ -2,10 +2,10 @@ import json
 from typing import Any
 
 from anybridge import BridgeError
+from anybridge.words import split
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ...backends import get_client
-from ..jsonargs import split
 
 
 class Command(BaseCommand):

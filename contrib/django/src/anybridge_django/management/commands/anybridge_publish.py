@@ -1,10 +1,10 @@
 from typing import Any
 
 from anybridge import BridgeError
+from anybridge.words import split
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ...sending import publish
-from ..jsonargs import split
 
 
 class Command(BaseCommand):

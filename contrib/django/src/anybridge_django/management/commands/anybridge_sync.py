@@ -4,6 +4,7 @@ from anybridge import BridgeError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ... import syncing
+from ...backends import get_client
 
 
 class Command(BaseCommand):
@@ -25,21 +26,21 @@ class Command(BaseCommand):
             raise CommandError(f"The bridge: {error}") from error
 
     def sync(self, *, dry_run: bool, prune: bool) -> None:
-        plan = syncing.plan()
+        plan, client = syncing.plan(), get_client()
         would = "would " if dry_run else ""
         if not dry_run:
-            syncing.apply(plan)
+            plan.apply(client)
         for name in plan.register:
             self.stdout.write(f"{would}register {name}")
         for name in plan.subscribe:
             self.stdout.write(f"{would}subscribe {name}")
         if prune:
-            stale = syncing.stale(plan)
+            stale = plan.stale(client)
             if not dry_run:
-                syncing.prune(plan, stale)
+                plan.prune(client, stale)
             for name in stale.procedures:
                 self.stdout.write(f"{would}unregister {name}")
             for name in stale.topics:
                 self.stdout.write(f"{would}unsubscribe {name}")
-        if not (plan.register or plan.subscribe):
+        if not plan:
             self.stdout.write("There are no handlers: does an installed app have a bridge.py?")

@@ -1,4 +1,4 @@
-"""Arguments of commands: JSON, or else the text itself."""
+"""Arguments on a command line: JSON, or else the text itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def value(text: str) -> Any:
-    """Return what the JSON text says; a text that is no JSON stands for itself."""
+    """What the JSON text says; a text that is no JSON stands for itself."""
     try:
         return json.loads(text)
     except ValueError:
@@ -15,7 +15,7 @@ def value(text: str) -> Any:
 
 
 def split(words: list[str]) -> tuple[list[Any], dict[str, Any]]:
-    """Return args and kwargs of words like ``1``, ``"a text"`` and ``name=[1, 2]``."""
+    """``args`` and ``kwargs`` of words like ``1``, ``"a text"`` and ``name=[1, 2]``."""
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
     for word in words:
