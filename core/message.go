@@ -58,8 +58,31 @@ func (o PublishOptions) Zero() bool {
 type Call struct {
 	Procedure Address
 	Payload
-	// Details is a JSON object of what the frontend tells about the caller, or nil.
-	Details json.RawMessage
+	// Caller is who calls through a frontend. The bridge's own calls have none.
+	Caller Caller
+}
+
+// Caller is what a frontend knows of who calls. Backends pass it on where they can:
+// to the bridge's own registrations as caller_token and caller_user in
+// Invocation.Details.
+type Caller struct {
+	Token string // the token's name, or ""
+	User  string // on whose behalf the token's app calls, as it says; or ""
+}
+
+// Details is what an Invocation tells of the caller, or nil for nothing.
+func (c Caller) Details() json.RawMessage {
+	if c == (Caller{}) {
+		return nil
+	}
+	text, err := json.Marshal(struct {
+		Token string `json:"caller_token,omitempty"`
+		User  string `json:"caller_user,omitempty"`
+	}{c.Token, c.User})
+	if err != nil { // strings always have a JSON
+		panic(err)
+	}
+	return text
 }
 
 // Result is what a procedure returned.

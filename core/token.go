@@ -19,8 +19,10 @@ type Token struct {
 	// Previous is the secret that the one above replaces, or nil. While it is here
 	// both let the app in, as the same token.
 	Previous *Credential
-	Grants   Grants
-	Limits   TokenLimits
+	// Users lets the app say on whose behalf it calls.
+	Users  bool
+	Grants Grants
+	Limits TokenLimits
 }
 
 // Credential is what the bridge keeps of one secret, like ID and Hash of a Token.

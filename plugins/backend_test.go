@@ -202,7 +202,7 @@ func (b *testBackend) invoke(ctx context.Context, callee *core.Pipe[*core.Invoca
 	}
 	answers := make(chan answer, 1)
 	inv := &core.Invocation{
-		ID: "inv-1", Procedure: c.Procedure, Payload: c.Payload, Details: c.Details, Canceled: ctx.Done(),
+		ID: "inv-1", Procedure: c.Procedure, Payload: c.Payload, Details: c.Caller.Details(), Canceled: ctx.Done(),
 		Reply: func(r *core.Result, err error) {
 			b.count("replies")
 			select {
@@ -227,7 +227,7 @@ func (b *testBackend) invoke(ctx context.Context, callee *core.Pipe[*core.Invoca
 
 func (b *testBackend) builtin(ctx context.Context, c *core.Call) (*core.Result, error) {
 	if c.Procedure.Name == "echo" {
-		return &core.Result{Payload: c.Payload, Details: c.Details}, nil
+		return &core.Result{Payload: c.Payload, Details: c.Caller.Details()}, nil
 	}
 	var arg []json.RawMessage
 	_ = json.Unmarshal(c.Args, &arg)

@@ -151,13 +151,14 @@ func optionsFromPB(m *pb.PublishOptions) core.PublishOptions {
 }
 
 func callSize(c *core.Call) int {
-	return entryOverhead + len(c.Procedure.Name) + c.Size() + len(c.Details)
+	return entryOverhead + len(c.Procedure.Name) + c.Size() + len(c.Caller.Token) + len(c.Caller.User)
 }
 
 func setCall(m *pb.Call, id uint64, c *core.Call, timeout time.Duration) {
 	m.Id = id
 	m.Procedure = text(c.Procedure.Name)
-	m.Args, m.Kwargs, m.Details = c.Args, c.Kwargs, c.Details
+	m.Args, m.Kwargs = c.Args, c.Kwargs
+	m.CallerToken, m.CallerUser = text(c.Caller.Token), text(c.Caller.User)
 	m.TimeoutNanos = int64(timeout)
 }
 
@@ -165,7 +166,7 @@ func callFromPB(m *pb.Call, backend string) *core.Call {
 	return &core.Call{
 		Procedure: core.Address{Backend: backend, Name: m.GetProcedure()},
 		Payload:   payload(m.GetArgs(), m.GetKwargs()),
-		Details:   raw(m.GetDetails()),
+		Caller:    core.Caller{Token: m.GetCallerToken(), User: m.GetCallerUser()},
 	}
 }
 

@@ -92,12 +92,12 @@ func TestPayloadBytesAreIdentical(t *testing.T) {
 		"[\"\u2028\u2029\U0001F600\"]", `["\ud83d\ude00","\u0000"]`, `["\u0000AAEC/w=="]`,
 		strings.Repeat("[", 5000) + strings.Repeat("]", 5000),
 	} {
-		c := &core.Call{Procedure: name("echo"), Payload: core.Payload{Args: json.RawMessage(args), Kwargs: json.RawMessage(`{"k":` + or(args, "1") + `}`)}, Details: json.RawMessage(`{}`)}
+		c := &core.Call{Procedure: name("echo"), Payload: core.Payload{Args: json.RawMessage(args), Kwargs: json.RawMessage(`{"k":` + or(args, "1") + `}`)}, Caller: core.Caller{Token: "shop", User: "\u2028\"é"}}
 		r, err := p.Call(t.Context(), c)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.Equal(r.Args, c.Args) || !bytes.Equal(r.Kwargs, c.Kwargs) || !bytes.Equal(r.Details, c.Details) || (len(args) == 0) != (r.Args == nil) {
+		if !bytes.Equal(r.Args, c.Args) || !bytes.Equal(r.Kwargs, c.Kwargs) || !bytes.Equal(r.Details, c.Caller.Details()) || (len(args) == 0) != (r.Args == nil) {
 			t.Errorf("sent %.80s, got %.80s", c.Args, r.Args)
 		}
 	}
@@ -168,12 +168,12 @@ func TestInvocations(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	r, err := p.Call(ctx, &core.Call{Procedure: name("add"), Payload: core.Payload{Args: json.RawMessage(`[1,2]`)}, Details: json.RawMessage(`{"caller":7}`)})
+	r, err := p.Call(ctx, &core.Call{Procedure: name("add"), Payload: core.Payload{Args: json.RawMessage(`[1,2]`)}, Caller: core.Caller{Token: "shop"}})
 	if err != nil || string(r.Args) != `[1,2]` || string(r.Details) != `{"r":1}` {
 		t.Errorf("got %+v, %v", r, err)
 	}
 	inv := <-got
-	if inv.ID != "inv-1" || inv.Procedure != name("add") || string(inv.Details) != `{"caller":7}` || inv.Timeout <= 0 || inv.Timeout > time.Minute {
+	if inv.ID != "inv-1" || inv.Procedure != name("add") || string(inv.Details) != `{"caller_token":"shop"}` || inv.Timeout <= 0 || inv.Timeout > time.Minute {
 		t.Errorf("got invocation %+v", inv)
 	}
 

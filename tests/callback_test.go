@@ -42,6 +42,10 @@ type details struct {
 	Publisher         uint64
 	PublisherAuthID   string `json:"publisher_authid"`
 	PublisherAuthRole string `json:"publisher_authrole"`
+
+	CallerToken    string `json:"caller_token"`
+	CallerUser     string `json:"caller_user"`
+	PublisherToken string `json:"publisher_token"`
 }
 
 func (c callback) details(t testing.TB) details {

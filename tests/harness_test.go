@@ -65,6 +65,7 @@ type setup struct {
 	listen     string            // of the REST API; "127.0.0.1:0" if empty
 	wampListen string            // "127.0.0.1:0" if empty
 	tokens     map[string]string // more tokens, by name, with every right
+	users      bool              // they may say on whose behalf they call
 	wamp       string            // the whole WAMP backend, when it is on somebody else's router
 }
 
@@ -76,7 +77,7 @@ func (s setup) config(dataDir string) string {
 	fmt.Fprintf(&b, "listen: %s\ndata_dir: %s\n", cmp.Or(s.listen, anyPort), dataDir)
 	fmt.Fprintf(&b, "tokens:\n  tests: {token: %s, allow: [\"*\"]}\n", theToken)
 	for _, name := range slices.Sorted(maps.Keys(s.tokens)) {
-		fmt.Fprintf(&b, "  %s: {token: %s, allow: [\"*\"]}\n", name, s.tokens[name])
+		fmt.Fprintf(&b, "  %s: {token: %s, allow: [\"*\"], users: %t}\n", name, s.tokens[name], s.users)
 	}
 	fmt.Fprintf(&b, "callbacks:\n  allow: [127.0.0.0/8]\n")
 	if s.wamp != "" {

@@ -39,7 +39,10 @@ func (f *Frontend) call(x *exchange) error {
 	if err := x.may(core.VerbCall, procedure); err != nil {
 		return err
 	}
-	c := &core.Call{Procedure: procedure, Payload: req.Payload}
+	if req.user != "" && !x.token.Users {
+		return core.Errorf(core.Forbidden, "user: token %s may not say on whose behalf it calls: users: true, in the bridge's configuration, lets it", x.token.Name)
+	}
+	c := &core.Call{Procedure: procedure, Payload: req.Payload, Caller: core.Caller{Token: x.token.Name, User: req.user}}
 	if req.callback != nil {
 		return f.startCall(x, c, &req, key, body)
 	}

@@ -100,7 +100,7 @@ func (m *memory) Call(ctx context.Context, c *core.Call) (*core.Result, error) {
 	}
 	answers := make(chan answer, 1)
 	inv := &core.Invocation{
-		ID: core.NewID("inv"), Procedure: c.Procedure, Payload: c.Payload, Details: c.Details, Canceled: ctx.Done(),
+		ID: core.NewID("inv"), Procedure: c.Procedure, Payload: c.Payload, Details: c.Caller.Details(), Canceled: ctx.Done(),
 		Reply: func(r *core.Result, err error) {
 			select {
 			case answers <- answer{r, err}:

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 
 	"github.com/anybridge/anybridge/core"
@@ -41,7 +42,10 @@ func (f *Frontend) publish(x *exchange) error {
 	if err := x.may(core.VerbPublish, topic); err != nil {
 		return err
 	}
-	e := &core.Event{Topic: topic, Payload: req.Payload, Origin: x.token.Name, ExcludeMe: req.excludeMe, Options: req.options}
+	e := &core.Event{
+		Topic: topic, Payload: req.Payload, Details: x.publisher(),
+		Origin: x.token.Name, ExcludeMe: req.excludeMe, Options: req.options,
+	}
 	if key == "" {
 		ctx, cancel := f.requestContext(x)
 		defer cancel()
@@ -61,4 +65,10 @@ func (f *Frontend) publish(x *exchange) error {
 			return http.StatusOK, nil
 		},
 	})
+}
+
+// publisher is what subscribers of the bridge are told of who published.
+func (x *exchange) publisher() json.RawMessage {
+	details := appendString([]byte(`{"publisher_token":`), x.token.Name)
+	return append(details, '}')
 }

@@ -2,7 +2,10 @@ package rest
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/anybridge/anybridge/core"
 )
@@ -12,6 +15,7 @@ type callRequest struct {
 	token string
 	core.Payload
 	timeout  time.Duration // 0 = the default
+	user     string        // on whose behalf the app calls, or ""
 	callback *endpointSpec // nil: the client waits for the result
 }
 
@@ -55,9 +59,13 @@ type payloadRequest struct {
 // decodeCall reads the body of a call. An empty body is an empty object.
 func decodeCall(body []byte, maxDepth int) (r callRequest, err error) {
 	s := newScanner(body, maxDepth)
-	common, err := s.payloadRequest([]string{"timeout", "callback"}, func(key []byte) (err error) {
-		if string(key) == "callback" {
+	common, err := s.payloadRequest([]string{"timeout", "callback", "user"}, func(key []byte) (err error) {
+		switch string(key) {
+		case "callback":
 			r.callback, err = s.endpoint(callbackFields())
+			return err
+		case "user":
+			r.user, err = s.user()
 			return err
 		}
 		if r.timeout, err = s.duration(); err == nil && r.timeout <= 0 {
@@ -67,6 +75,23 @@ func decodeCall(body []byte, maxDepth int) (r callRequest, err error) {
 	})
 	r.token, r.Payload = common.token, common.Payload
 	return r, invalid(err)
+}
+
+// maxUser is how many bytes the name of a user can have.
+const maxUser = 255
+
+// user reads the name of a user.
+func (s *scanner) user() (string, error) {
+	name, err := s.text()
+	switch {
+	case err != nil:
+		return "", err
+	case name == "" || len(name) > maxUser:
+		return "", wrong("want 1 to 255 bytes")
+	case strings.ContainsFunc(name, unicode.IsControl):
+		return "", wrong("want no control characters")
+	}
+	return name, nil
 }
 
 // decodePublish reads the body of a publish. An empty body is an empty object.
@@ -84,8 +109,8 @@ func decodePublish(body []byte, maxDepth int) (r publishRequest, err error) {
 	return r, invalid(err)
 }
 
-// payloadRequest reads a body with a token, a payload and two fields of its own,
-// which may be null; field reads the value of one of these.
+// payloadRequest reads a body with a token, a payload and fields of its own, which
+// may be null; field reads the value of one of these.
 func (s *scanner) payloadRequest(own []string, field func(key []byte) error) (r payloadRequest, err error) {
 	if s.blank() {
 		return r, nil
@@ -106,7 +131,8 @@ func (s *scanner) payloadRequest(own []string, field func(key []byte) error) (r 
 		case "kwargs":
 			r.Kwargs, err = s.kwargs()
 			return at("kwargs", err)
-		case own[0], own[1]:
+		}
+		if slices.Contains(own, string(key)) {
 			if null, err := s.null(); null {
 				return err
 			}

@@ -35,7 +35,7 @@ func (a *app) tokenSet(conf *config.Config) (*core.Tokens, error) {
 			return nil, err
 		}
 		return core.NewTokens([]*core.Token{{
-			Name: defaultToken, ID: core.TokenID(text), Hash: core.HashToken(text), Grants: grants, Limits: conf.Limits.Token,
+			Name: defaultToken, ID: core.TokenID(text), Hash: core.HashToken(text), Users: true, Grants: grants, Limits: conf.Limits.Token,
 		}})
 	}
 	tokens := make([]*core.Token, len(conf.Tokens))

@@ -140,7 +140,7 @@ func (b *echo) Call(ctx context.Context, c *core.Call) (*core.Result, error) {
 	case callee != nil:
 		return invoke(ctx, callee, c)
 	case c.Procedure.Name == "echo":
-		return &core.Result{Payload: c.Payload, Details: c.Details}, nil
+		return &core.Result{Payload: c.Payload, Details: c.Caller.Details()}, nil
 	case c.Procedure.Name == "greet":
 		args, err := json.Marshal([]string{greeting})
 		return &core.Result{Payload: core.Payload{Args: args}}, err
@@ -158,7 +158,7 @@ func invoke(ctx context.Context, callee *procedure, c *core.Call) (*core.Result,
 	inv := &core.Invocation{
 		Procedure: c.Procedure,
 		Payload:   c.Payload,
-		Details:   c.Details,
+		Details:   c.Caller.Details(),
 		Canceled:  ctx.Done(),
 		Reply: func(result *core.Result, err error) {
 			select {

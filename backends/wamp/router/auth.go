@@ -19,8 +19,13 @@ import (
 	"github.com/gammazero/nexus/v3/wamp/crsign"
 )
 
-// trustedName is the authid of Local sessions.
-const trustedName = "anybridge"
+// trustedName and trustedRole are the authid and authrole of Local sessions, tokenRole
+// is the authrole of tokens. Principals cannot have them.
+const (
+	trustedName = "anybridge"
+	trustedRole = "trusted"
+	tokenRole   = "token"
+)
 
 // errAuthentication is all that a client learns, whatever was wrong.
 var errAuthentication = errors.New("authentication failed")
@@ -113,7 +118,7 @@ func (s *session) authenticate(sid wamp.ID) (*wamp.Welcome, error) {
 	var who *identity
 	switch s.offer.method {
 	case methodLocal:
-		who = &identity{kind: kindTrusted, authid: trustedName, role: "trusted"}
+		who = &identity{kind: kindTrusted, authid: trustedName, role: trustedRole}
 		s.who.Store(who)
 	case methodAnonymous:
 		s.anonymousID = strconv.FormatUint(uint64(wamp.GlobalID()), 16)

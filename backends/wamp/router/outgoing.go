@@ -25,6 +25,7 @@ func (s *session) outgoing(msg wamp.Message) {
 		}
 	case *wamp.Invocation:
 		s.trimInvocation(m)
+		nameSender(m)
 	case *wamp.Interrupt:
 		if s.client.swallowsInterrupt {
 			// In mode kill the dealer waits for the callee's answer before it answers
@@ -144,6 +145,22 @@ func (s *session) trimInvocation(m *wamp.Invocation) {
 	}
 	if _, has := m.Details[wamp.OptTimeout]; has && (!s.client.takesTimeout || !s.regs.made[m.Registration].forward) {
 		delete(m.Details, wamp.OptTimeout)
+	}
+}
+
+// nameSender tells the callee, if it is told who calls at all, which token called
+// through the bridge's session: as if the token's app had joined the realm itself.
+func nameSender(m *wamp.Invocation) {
+	p := wire.PayloadOf(m)
+	if p == nil || p.Sender() == nil {
+		return
+	}
+	if _, disclosed := m.Details["caller"]; !disclosed {
+		return
+	}
+	m.Details["caller_authid"], m.Details["caller_authrole"] = p.Sender().Token, tokenRole
+	if user := p.Sender().User; user != "" {
+		m.Details["caller_user"] = user
 	}
 }
 

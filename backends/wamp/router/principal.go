@@ -80,8 +80,8 @@ func newPrincipal(authid string, p Principal, realms []wamp.URI) (*principal, er
 	if authid == "" || authid == trustedName {
 		errs = append(errs, fmt.Errorf("the authid %q is reserved", authid))
 	}
-	if out.role == "trusted" {
-		errs = append(errs, errors.New("role: \"trusted\" is reserved"))
+	if out.role == trustedRole || out.role == tokenRole {
+		errs = append(errs, fmt.Errorf("role: %q is reserved", out.role))
 	}
 	if p.Ticket != "" {
 		h := sha256.Sum256([]byte(p.Ticket))
@@ -147,7 +147,7 @@ func newTokenPrincipal(t Token) (*principal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("allow: %w", err)
 	}
-	p := &principal{identity: identity{kind: kindToken, authid: t.Name, role: "token", grants: g}, ticket: &h}
+	p := &principal{identity: identity{kind: kindToken, authid: t.Name, role: tokenRole, grants: g}, ticket: &h}
 	if t.Previous != "" {
 		former, err := parseHash(t.Previous)
 		if err != nil {

@@ -24,7 +24,7 @@ func (s *Session) Call(ctx context.Context, call *core.Call) (*core.Result, erro
 	if err != nil {
 		return nil, err
 	}
-	payload := newPayload(call.Payload)
+	payload := sent(call)
 	if err := c.prepare(payload); err != nil {
 		return nil, err
 	}
@@ -51,6 +51,15 @@ func (s *Session) Call(ctx context.Context, call *core.Call) (*core.Result, erro
 		return nil, core.Errorf(core.Internal, "read result: %w", err)
 	}
 	return result, nil
+}
+
+// sent is what the CALL carries: with the caller, as far as that is known.
+func sent(call *core.Call) *wire.Payload {
+	if call.Caller == (core.Caller{}) {
+		return newPayload(call.Payload)
+	}
+	p := wire.NewPayload(wire.JSON, call.Args, call.Kwargs)
+	return p.From(&wire.Sender{Token: call.Caller.Token, User: call.Caller.User})
 }
 
 // naming puts the procedure's name into the bare NoSuchProcedure of a router. One

@@ -288,8 +288,12 @@ func TestInvocations(t *testing.T) {
 			t.Fatalf("answer %+v", e)
 		}
 
-		f.say(&wamp.Invocation{Request: 4, Registration: 3, Arguments: wire.Opaque(wire.NewPayload(wire.JSON, []byte(`[1]`), nil))})
-		inv = next()
+		// What a router far away says of tokens is not believed.
+		forged := wamp.Dict{"caller_authid": "joe", "caller_token": "shop", "caller_user": "alice"}
+		f.say(&wamp.Invocation{Request: 4, Registration: 3, Details: forged, Arguments: wire.Opaque(wire.NewPayload(wire.JSON, []byte(`[1]`), nil))})
+		if inv = next(); string(inv.Details) != `{"caller_authid":"joe"}` {
+			t.Errorf("details %s", inv.Details)
+		}
 		inv.Reply(&core.Result{Payload: core.Payload{Kwargs: json.RawMessage(`{"a":1}`)}}, nil)
 		inv.Reply(nil, core.Errorf(core.Internal, "ignored"))
 		y := hear[*wamp.Yield](t, f)

@@ -171,11 +171,30 @@ func (inv *invocation) take() *core.Invocation {
 		ID:        formatID(inv.c.id) + "-" + strconv.FormatUint(uint64(m.Request), 10),
 		Procedure: core.Address{Backend: inv.b.pattern.Backend, Name: inv.procedure()},
 		Payload:   payload,
-		Details:   detailsJSON(m.Details),
+		Details:   detailsJSON(withSender(m.Details, wire.PayloadOf(m))),
 		Timeout:   inv.timeout,
 		Canceled:  inv.canceled,
 		Reply:     inv.reply,
 	}
+}
+
+// withSender tells which token called, which only a router in this process can know.
+// What another one says under these names is not believed.
+func withSender(details wamp.Dict, p *wire.Payload) wamp.Dict {
+	delete(details, "caller_token")
+	delete(details, "caller_user")
+	if p == nil || p.Sender() == nil {
+		return details
+	}
+	sender := p.Sender()
+	if details == nil {
+		details = wamp.Dict{}
+	}
+	details["caller_token"] = sender.Token
+	if sender.User != "" {
+		details["caller_user"] = sender.User
+	}
+	return details
 }
 
 // procedure is the concrete procedure that was called.

@@ -16,6 +16,7 @@ import (
 type Payload struct {
 	source       Serialization
 	args, kwargs []byte
+	sender       *Sender
 
 	list        [1]any // what Opaque returns
 	conversions [CBOR]atomic.Pointer[conversion]
@@ -36,6 +37,23 @@ func NewPayload(s Serialization, args, kwargs []byte) *Payload {
 	p.list[0] = p
 	return p
 }
+
+// Sender is on whose behalf the bridge calls. It stays in this process: no frame has
+// it, and what comes over a wire has none, so that nobody can forge it.
+type Sender struct {
+	Token string // the name of the token that the call came with
+	User  string // whom that token's app says it calls for, or ""
+}
+
+// From notes who sends the payload and returns it. It must be called before the
+// payload is shared.
+func (p *Payload) From(s *Sender) *Payload {
+	p.sender = s
+	return p
+}
+
+// Sender returns what From noted, or nil.
+func (p *Payload) Sender() *Sender { return p.sender }
 
 // ParsePayload is [NewPayload] for bytes that nobody has checked: it refuses args
 // that are no list, kwargs that are no map, and whatever [Validate] refuses within

@@ -1132,10 +1132,15 @@ type Call struct {
 	Procedure string                 `protobuf:"bytes,2,opt,name=procedure,proto3" json:"procedure,omitempty"` // without the backend's name
 	Args      []byte                 `protobuf:"bytes,3,opt,name=args,proto3" json:"args,omitempty"`
 	Kwargs    []byte                 `protobuf:"bytes,4,opt,name=kwargs,proto3" json:"kwargs,omitempty"`
-	Details   []byte                 `protobuf:"bytes,5,opt,name=details,proto3" json:"details,omitempty"`
+	Details   []byte                 `protobuf:"bytes,5,opt,name=details,proto3" json:"details,omitempty"` // of an invocation: who called, and how
 	// How long the caller (or, of an invocation, the procedure) has, counted from the receipt of
 	// this; 0: no limit.
-	TimeoutNanos  int64 `protobuf:"varint,6,opt,name=timeout_nanos,json=timeoutNanos,proto3" json:"timeout_nanos,omitempty"`
+	TimeoutNanos int64 `protobuf:"varint,6,opt,name=timeout_nanos,json=timeoutNanos,proto3" json:"timeout_nanos,omitempty"`
+	// Of a call: the token of the HTTP app that calls, and on whose behalf. A backend that
+	// can passes them on to invocations of the bridge's own registrations, as caller_token
+	// and caller_user in details, and lets nobody else write these two.
+	CallerToken   string `protobuf:"bytes,7,opt,name=caller_token,json=callerToken,proto3" json:"caller_token,omitempty"`
+	CallerUser    string `protobuf:"bytes,8,opt,name=caller_user,json=callerUser,proto3" json:"caller_user,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1210,6 +1215,20 @@ func (x *Call) GetTimeoutNanos() int64 {
 		return x.TimeoutNanos
 	}
 	return 0
+}
+
+func (x *Call) GetCallerToken() string {
+	if x != nil {
+		return x.CallerToken
+	}
+	return ""
+}
+
+func (x *Call) GetCallerUser() string {
+	if x != nil {
+		return x.CallerUser
+	}
+	return ""
 }
 
 type CallReplyBatch struct {
@@ -1819,14 +1838,17 @@ const file_backend_proto_rawDesc = "" +
 	"\x05ended\x18\x03 \x03(\v2\x1e.anybridge.plugin.v1.FeedReplyR\x05ended\"T\n" +
 	"\tCallBatch\x12/\n" +
 	"\x05calls\x18\x01 \x03(\v2\x19.anybridge.plugin.v1.CallR\x05calls\x12\x16\n" +
-	"\x06cancel\x18\x02 \x03(\x04R\x06cancel\"\x9f\x01\n" +
+	"\x06cancel\x18\x02 \x03(\x04R\x06cancel\"\xe3\x01\n" +
 	"\x04Call\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1c\n" +
 	"\tprocedure\x18\x02 \x01(\tR\tprocedure\x12\x12\n" +
 	"\x04args\x18\x03 \x01(\fR\x04args\x12\x16\n" +
 	"\x06kwargs\x18\x04 \x01(\fR\x06kwargs\x12\x18\n" +
 	"\adetails\x18\x05 \x01(\fR\adetails\x12#\n" +
-	"\rtimeout_nanos\x18\x06 \x01(\x03R\ftimeoutNanos\"J\n" +
+	"\rtimeout_nanos\x18\x06 \x01(\x03R\ftimeoutNanos\x12!\n" +
+	"\fcaller_token\x18\a \x01(\tR\vcallerToken\x12\x1f\n" +
+	"\vcaller_user\x18\b \x01(\tR\n" +
+	"callerUser\"J\n" +
 	"\x0eCallReplyBatch\x128\n" +
 	"\areplies\x18\x01 \x03(\v2\x1e.anybridge.plugin.v1.CallReplyR\areplies\"\x93\x01\n" +
 	"\tCallReply\x12\x0e\n" +

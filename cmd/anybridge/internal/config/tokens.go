@@ -39,8 +39,11 @@ func (d *decoder) tokens(s section, c *Config) []Token {
 		if !tokenName.MatchString(e.key) {
 			d.src.add(e.line, e.column, "token name %q: want 1 to 64 letters, digits, and . _ @ - after the first", e.key)
 		}
-		t := d.section(e.value, "token "+e.key, "token", "hash", "previous", "allow", "rate", "endpoints")
+		t := d.section(e.value, "token "+e.key, "token", "hash", "previous", "allow", "users", "rate", "endpoints")
 		token := Token{Token: core.Token{Name: e.key, Grants: d.grants(t, c), Limits: d.tokenLimits(t, c.Limits.Token)}}
+		if v := t.get("users", boolean); v != nil {
+			token.Users = v.text == "true"
+		}
 		at, ok := d.secret(t, &token)
 		if !ok {
 			continue
