@@ -53,6 +53,28 @@ type Backend interface {
 	Close(ctx context.Context) error
 }
 
+// BatchPublisher is what a Backend can be beside: one that publishes several events in
+// their order with less waiting than one by one.
+type BatchPublisher interface {
+	// PublishBatch publishes the events one after the other, as Publish would, and
+	// returns an error or nil for each. An event that fails does not keep the later ones
+	// back.
+	PublishBatch(ctx context.Context, events []*Event) []error
+}
+
+// PublishBatch publishes the events in their order: at once if the backend can do that,
+// else one by one.
+func PublishBatch(ctx context.Context, b Backend, events []*Event) []error {
+	if batch, ok := b.(BatchPublisher); ok && len(events) > 1 {
+		return batch.PublishBatch(ctx, events)
+	}
+	errs := make([]error, len(events))
+	for i, e := range events {
+		errs[i] = b.Publish(ctx, e)
+	}
+	return errs
+}
+
 // Stream hands out what arrives, in order and in batches.
 type Stream[T any] interface {
 	// Next waits for at least one value and returns all that are ready, up to a

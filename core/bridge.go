@@ -59,6 +59,7 @@ type Bridge struct {
 	defaultBackend string
 	deliverer      Deliverer
 	registry       Registry // nil: nothing is kept
+	onGap          func(Pattern, *Gap)
 	invoker        Invoker
 	log            *slog.Logger
 	stats          Stats
@@ -93,15 +94,19 @@ type Stats struct {
 	CallsOut, CallsOutFailed        atomic.Int64
 	CallsIn, CallsInFailed          atomic.Int64
 	InvocationsNow                  atomic.Int64
+	Gaps                            atomic.Int64 // times in which subscriptions could not hear
 }
 
-// BridgeOptions are what a Bridge needs; all fields but Registry are required.
+// BridgeOptions are what a Bridge needs; all fields but Registry and OnGap are
+// required.
 type BridgeOptions struct {
 	DefaultBackend string // where addresses without a prefix belong
 	Deliverer      Deliverer
 	Registry       Registry // nil: subscriptions and registrations end with the process
 	Invoker        Invoker
-	Log            *slog.Logger
+	// OnGap is told when a subscription may have missed events. It does not block.
+	OnGap func(Pattern, *Gap)
+	Log   *slog.Logger
 }
 
 // NewBridge makes a bridge without backends.
@@ -111,6 +116,7 @@ func NewBridge(o BridgeOptions) *Bridge {
 		defaultBackend: o.DefaultBackend,
 		deliverer:      o.Deliverer,
 		registry:       o.Registry,
+		onGap:          o.OnGap,
 		invoker:        o.Invoker,
 		log:            o.Log,
 		ctx:            ctx,
@@ -201,46 +207,94 @@ func (b *Bridge) entry(name string) (*backendEntry, error) {
 // Publish hands the event to its backend and returns when that has accepted it and
 // the Deliverer has taken charge of every delivery that is owed here. e.ID is then
 // the id under which subscribers see it; one that was set before stays, for the
-// HTTP subscribers. Nothing is published while there is no
-// room for the deliveries.
+// HTTP subscribers. Nothing is published while there is no room for the deliveries.
 func (b *Bridge) Publish(ctx context.Context, e *Event) error {
-	entry, err := b.entry(e.Topic.Backend)
+	p, err := b.prepare(e)
 	if err != nil {
 		return err
 	}
-	if err := e.Topic.Valid(); err != nil {
-		return err
+	return b.complete(ctx, p, p.backend.Publish(ctx, e))
+}
+
+// PublishBatch publishes events to one backend in their order, as far as the backend
+// keeps one, and returns an error or nil for each, as Publish would.
+func (b *Bridge) PublishBatch(ctx context.Context, events []*Event) []error {
+	errs := make([]error, len(events))
+	var prepared []publishing
+	var accepted []*Event
+	var places []int
+	for i, e := range events {
+		p, err := b.prepare(e)
+		if err == nil && len(prepared) > 0 && p.backend != prepared[0].backend {
+			err = Errorf(InvalidArgument, "events of one batch must be for one backend")
+		}
+		if err != nil {
+			errs[i] = err
+			continue
+		}
+		prepared, accepted, places = append(prepared, p), append(accepted, e), append(places, i)
 	}
-	backend := entry.open.Load()
-	can := backend.info.Can
+	if len(prepared) == 0 {
+		return errs
+	}
+	for i, err := range PublishBatch(ctx, prepared[0].backend.Backend, accepted) {
+		errs[places[i]] = b.complete(ctx, prepared[i], err)
+	}
+	return errs
+}
+
+// publishing is an event on its way to a backend.
+type publishing struct {
+	event   *Event
+	name    string
+	backend *openBackend
+	owed    []Owed
+	id      string // what it was named, or ""
+}
+
+// prepare checks an event and finds out who is owed it here.
+func (b *Bridge) prepare(e *Event) (publishing, error) {
+	entry, err := b.entry(e.Topic.Backend)
+	if err != nil {
+		return publishing{}, err
+	}
+	if err := e.Topic.Valid(); err != nil {
+		return publishing{}, err
+	}
+	p := publishing{event: e, name: entry.name, backend: entry.open.Load(), id: e.ID}
+	can := p.backend.info.Can
 	switch {
 	case !can.Publish:
-		return Errorf(Unimplemented, "backend %q cannot publish", entry.name)
+		return publishing{}, Errorf(Unimplemented, "backend %q cannot publish", entry.name)
 	case e.Options.Retain && !can.Retain:
-		return Errorf(Unimplemented, "backend %q cannot retain events", entry.name)
+		return publishing{}, Errorf(Unimplemented, "backend %q cannot retain events", entry.name)
 	}
-	owed := b.owed(e)
-	if len(owed) > 0 {
+	p.owed = b.owed(e)
+	if len(p.owed) > 0 {
 		if err := b.deliverer.Room(); err != nil {
-			return err
+			return publishing{}, err
 		}
 	}
-	named := e.ID != ""
-	if !named {
+	if e.ID == "" {
 		e.ID = NewID("evt")
 	}
 	if e.Time.IsZero() {
 		e.Time = time.Now()
 	}
-	id := e.ID
-	if err := backend.Publish(ctx, e); err != nil {
+	return p, nil
+}
+
+// complete ends a publish that the backend has accepted or refused with err.
+func (b *Bridge) complete(ctx context.Context, p publishing, err error) error {
+	if err != nil {
 		return err
 	}
+	e, owed := p.event, p.owed
 	for i := range owed {
 		owed[i].ID = e.ID
 	}
-	if named {
-		e.ID = id
+	if p.id != "" {
+		e.ID = p.id
 	}
 	b.stats.EventsOut.Add(1)
 	if len(owed) == 0 || e.Withheld {
@@ -252,7 +306,7 @@ func (b *Bridge) Publish(ctx context.Context, e *Event) error {
 		if e := AsError(err); e.Code == TooMany {
 			code = TooMany
 		}
-		return Errorf(code, "backend %q has the event, but it could not be stored for the HTTP subscribers: %w", entry.name, err)
+		return Errorf(code, "backend %q has the event, but it could not be stored for the HTTP subscribers: %w", p.name, err)
 	}
 	for _, o := range owed {
 		b.stats.Deliveries.Add(int64(len(o.To)))

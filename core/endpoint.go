@@ -45,6 +45,8 @@ type Subscription struct {
 	// ExcludeMe leaves out events that the owner itself published.
 	ExcludeMe bool
 	Created   time.Time
+	// Volatile keeps it out of the Registry: it is made anew at each start.
+	Volatile bool
 }
 
 // ID is the same for the same owner and pattern, also after a restart.
@@ -57,6 +59,8 @@ type Registration struct {
 	Endpoint Endpoint
 	Invoke   string // invocation policy; "" is "single"
 	Created  time.Time
+	// Volatile keeps it out of the Registry: it is made anew at each start.
+	Volatile bool
 }
 
 // ID is the same for the same owner and pattern, also after a restart.

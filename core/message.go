@@ -28,11 +28,27 @@ type Event struct {
 	Origin    string
 	ExcludeMe bool
 
+	// Via is the route that carries the event, or "". What a route has carried is not
+	// routed again. Backends take it along where their system has a place for it that
+	// people do not see, so that another bridge knows too.
+	Via string
+
 	Options PublishOptions
 	// Withheld is what a backend's Publish says of Options: they keep the event from
 	// the bridge's own session with the system, so the bridge must not deliver it to
 	// its endpoints either.
 	Withheld bool
+
+	// Gap, if it is not nil, says that this is no event but a place in the stream where
+	// events may be missing. Only a backend makes one.
+	Gap *Gap
+}
+
+// Gap is a time in which a subscription could not hear.
+type Gap struct {
+	Since, Until time.Time
+	Lost         int64  // how many events are missing; 0 if that is not known
+	Reason       string // for people
 }
 
 // PublishOptions are WAMP's publish options; a backend that lacks one ignores it

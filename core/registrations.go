@@ -43,7 +43,7 @@ func (b *Bridge) Register(ctx context.Context, regs []*Registration) error {
 		return err
 	}
 	defer unlock()
-	return b.register(ctx, entries, regs, b.registry != nil)
+	return b.register(ctx, entries, regs, b.registry != nil && !allVolatileRegistrations(regs))
 }
 
 // SyncRegistration makes the tables follow the Registry for the registration with
@@ -83,7 +83,7 @@ func (b *Bridge) register(ctx context.Context, entries map[string]*backendEntry,
 		return err
 	}
 	if save {
-		if err := b.registry.Save(ctx, nil, regs); err != nil {
+		if err := b.registry.Save(ctx, nil, lastingRegistrations(regs)); err != nil {
 			for _, g := range fresh {
 				_ = g.stream.Close()
 			}
@@ -159,8 +159,8 @@ func (b *Bridge) Unregister(ctx context.Context, owner string, patterns []Patter
 			unknown = append(unknown, p)
 		}
 	}
-	if b.registry != nil && len(held) > 0 {
-		if err := b.registry.Delete(ctx, nil, held); err != nil {
+	if b.registry != nil && !allVolatileRegistrations(held) {
+		if err := b.registry.Delete(ctx, nil, lastingRegistrations(held)); err != nil {
 			return nil, err
 		}
 	}

@@ -31,7 +31,7 @@ func (b *Bridge) Subscribe(ctx context.Context, subs []*Subscription) error {
 		return err
 	}
 	defer unlock()
-	return b.subscribe(ctx, entries, subs, b.registry != nil)
+	return b.subscribe(ctx, entries, subs, b.registry != nil && !allVolatile(subs))
 }
 
 // SyncSubscription makes the tables follow the Registry for the subscription with
@@ -85,7 +85,7 @@ func (b *Bridge) subscribe(ctx context.Context, entries map[string]*backendEntry
 		fresh = append(fresh, g)
 	}
 	if save {
-		if err := b.registry.Save(ctx, subs, nil); err != nil {
+		if err := b.registry.Save(ctx, lasting(subs), nil); err != nil {
 			undo()
 			return err
 		}
@@ -121,8 +121,8 @@ func (b *Bridge) Unsubscribe(ctx context.Context, owner string, patterns []Patte
 			unknown = append(unknown, p)
 		}
 	}
-	if b.registry != nil && len(held) > 0 {
-		if err := b.registry.Delete(ctx, held, nil); err != nil {
+	if b.registry != nil && !allVolatile(held) {
+		if err := b.registry.Delete(ctx, lasting(held), nil); err != nil {
 			return nil, err
 		}
 	}
@@ -230,6 +230,10 @@ func (b *Bridge) pumpEvents(g *subscriptionGroup) {
 		owed = owed[:0]
 		total := 0
 		for _, e := range events {
+			if e.Gap != nil {
+				b.gap(g.pattern, e.Gap)
+				continue
+			}
 			if to := recipients(e, members); len(to) > 0 {
 				owed = append(owed, Owed{Event: e, ID: e.ID, To: to})
 				total += len(to)
@@ -242,6 +246,16 @@ func (b *Bridge) pumpEvents(g *subscriptionGroup) {
 			return // the bridge is closing
 		}
 		b.stats.Deliveries.Add(int64(total))
+	}
+}
+
+// gap tells that events may be missing.
+func (b *Bridge) gap(p Pattern, g *Gap) {
+	b.stats.Gaps.Add(1)
+	b.log.Warn("events may be missing", slog.String("pattern", p.String()), slog.Time("since", g.Since),
+		slog.Time("until", g.Until), slog.Int64("lost", g.Lost), slog.String("reason", g.Reason))
+	if b.onGap != nil {
+		b.onGap(p, g)
 	}
 }
 
@@ -278,11 +292,17 @@ func (b *Bridge) deliverEach(p Pattern, owed []Owed, err error) error {
 	return nil
 }
 
-// recipients are the members that are owed the event. It returns members itself
+// recipients are the members that are owed the event: routes are not, if a route has
+// carried it already, so that nothing goes round. It returns members itself
 // when nobody is left out.
 func recipients(e *Event, members []*Subscription) []*Subscription {
-	excluded := func(s *Subscription) bool { return s.Owner == e.Origin && (e.ExcludeMe || s.ExcludeMe) }
-	if e.Origin == "" || !slices.ContainsFunc(members, excluded) {
+	if e.Origin == "" && e.Via == "" {
+		return members
+	}
+	excluded := func(s *Subscription) bool {
+		return s.Owner == e.Origin && (e.ExcludeMe || s.ExcludeMe) || e.Via != "" && IsRoute(s.Owner)
+	}
+	if !slices.ContainsFunc(members, excluded) {
 		return members
 	}
 	return slices.DeleteFunc(slices.Clone(members), excluded)

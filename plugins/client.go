@@ -26,6 +26,7 @@ type client struct {
 	regs    *feedTable[*core.Invocation]
 
 	publishes   *exchange[pb.PublishReply]
+	sequences   atomic.Uint64
 	calls       *exchange[pb.CallReply]
 	subOutbox   *core.Pipe[feedMessage]
 	regOutbox   *core.Pipe[feedMessage]
@@ -202,6 +203,36 @@ func (c *client) publish(ctx context.Context, e *core.Event) error {
 	if err != nil {
 		return err
 	}
+	return published(e, reply)
+}
+
+// publishBatch sends the events in their order and waits for all replies.
+func (c *client) publishBatch(ctx context.Context, events []*core.Event) []error {
+	errs := make([]error, len(events))
+	waiting := make([]sent[pb.PublishReply], len(events))
+	sequence := c.sequences.Add(1)
+	for i, e := range events {
+		if n := eventSize(e); n > c.limits.MaxMessage {
+			errs[i] = tooLarge("event", n, c.limits.MaxMessage)
+			continue
+		}
+		waiting[i], errs[i] = c.publishes.send(ctx, request{event: e, sequence: sequence})
+	}
+	for i, e := range events {
+		if errs[i] != nil {
+			continue
+		}
+		reply, err := c.publishes.await(ctx, waiting[i])
+		if err == nil {
+			err = published(e, reply)
+		}
+		errs[i] = err
+	}
+	return errs
+}
+
+// published notes in the event what the backend says of it.
+func published(e *core.Event, reply *pb.PublishReply) error {
 	if err := errorFromPB(reply.GetError()); err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ func (b *publishBatch) add(r request) int {
 	} else {
 		m := b.events.next()
 		setEvent(m, r.id, r.event)
-		m.TimeoutNanos = int64(r.timeout)
+		m.TimeoutNanos, m.Sequence = int64(r.timeout), r.sequence
 	}
 	return r.size()
 }

@@ -51,7 +51,11 @@ func texts(list []string) []string {
 // eventSize is what an event takes off its feed's credit. Both sides must come to
 // the same number, hence text.
 func eventSize(e *core.Event) int {
-	return entryOverhead + len(text(e.Topic.Name)) + e.Size() + len(e.Details)
+	n := entryOverhead + len(text(e.Topic.Name)) + e.Size() + len(e.Details) + len(text(e.Via))
+	if e.Gap != nil {
+		n += len(text(e.Gap.Reason))
+	}
+	return n
 }
 
 func setEvent(m *pb.Event, id uint64, e *core.Event) {
@@ -61,6 +65,22 @@ func setEvent(m *pb.Event, id uint64, e *core.Event) {
 	m.EventId = text(e.ID)
 	m.TimeNanos = nanos(e.Time)
 	m.Options = optionsToPB(e.Options)
+	m.Via = text(e.Via)
+	m.Gap = gapToPB(e.Gap)
+}
+
+func gapToPB(g *core.Gap) *pb.Gap {
+	if g == nil {
+		return nil
+	}
+	return &pb.Gap{SinceNanos: nanos(g.Since), UntilNanos: nanos(g.Until), Lost: g.Lost, Reason: text(g.Reason)}
+}
+
+func gapFromPB(m *pb.Gap) *core.Gap {
+	if m == nil {
+		return nil
+	}
+	return &core.Gap{Since: fromNanos(m.GetSinceNanos()), Until: fromNanos(m.GetUntilNanos()), Lost: m.GetLost(), Reason: m.GetReason()}
 }
 
 func eventFromPB(m *pb.Event, backend string) *core.Event {
@@ -71,6 +91,8 @@ func eventFromPB(m *pb.Event, backend string) *core.Event {
 		Time:    fromNanos(m.GetTimeNanos()),
 		Details: raw(m.GetDetails()),
 		Options: optionsFromPB(m.GetOptions()),
+		Via:     m.GetVia(),
+		Gap:     gapFromPB(m.GetGap()),
 	}
 }
 

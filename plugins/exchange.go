@@ -16,6 +16,8 @@ type request struct {
 	call    *core.Call
 	event   *core.Event
 	timeout time.Duration // 0: none
+
+	sequence uint64 // of an event: see pb.Event
 }
 
 func (r request) size() int {
@@ -52,8 +54,23 @@ func newExchange[R any](limit int) *exchange[R] {
 
 // do sends a request and waits for its reply, for ctx, or for the exchange's end.
 func (x *exchange[R]) do(ctx context.Context, r request) (*R, error) {
+	p, err := x.send(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return x.await(ctx, p)
+}
+
+// sent is a request whose reply somebody is going to await.
+type sent[R any] struct {
+	id    uint64
+	reply chan *R
+}
+
+// send queues a request. Whoever sends has to await, too.
+func (x *exchange[R]) send(ctx context.Context, r request) (sent[R], error) {
 	if err := ctx.Err(); err != nil {
-		return nil, core.AsError(err)
+		return sent[R]{}, core.AsError(err)
 	}
 	if deadline, ok := ctx.Deadline(); ok {
 		r.timeout = max(time.Until(deadline), 1)
@@ -62,23 +79,29 @@ func (x *exchange[R]) do(ctx context.Context, r request) (*R, error) {
 	id, err := x.enter(reply)
 	if err != nil {
 		x.chanPool.Put(reply)
-		return nil, err
+		return sent[R]{}, err
 	}
 	r.id = id
 	if err := x.outbox.Put(ctx, r, r.size()); err != nil && ctx.Err() != nil && x.leave(id) {
 		x.chanPool.Put(reply)
-		return nil, core.AsError(ctx.Err())
+		return sent[R]{}, core.AsError(ctx.Err())
 	}
+	return sent[R]{id, reply}, nil
+}
+
+// await waits for the reply of a request that was sent, for ctx, or for the exchange's
+// end.
+func (x *exchange[R]) await(ctx context.Context, p sent[R]) (*R, error) {
 	select {
-	case m := <-reply:
-		return x.received(reply, m)
+	case m := <-p.reply:
+		return x.received(p.reply, m)
 	case <-ctx.Done():
 	}
-	if !x.leave(id) { // the reply was quicker
-		return x.received(reply, <-reply)
+	if !x.leave(p.id) { // the reply was quicker
+		return x.received(p.reply, <-p.reply)
 	}
-	x.chanPool.Put(reply)
-	x.outbox.TryPut(request{id: id}, 0)
+	x.chanPool.Put(p.reply)
+	x.outbox.TryPut(request{id: p.id}, 0)
 	return nil, core.AsError(ctx.Err())
 }
 

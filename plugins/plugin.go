@@ -115,6 +115,19 @@ func (p *Plugin) Publish(ctx context.Context, e *core.Event) error {
 	return s.publish(ctx, e)
 }
 
+// PublishBatch implements core.BatchPublisher.
+func (p *Plugin) PublishBatch(ctx context.Context, events []*core.Event) []error {
+	s := p.live.Load()
+	if s == nil {
+		errs := make([]error, len(events))
+		for i := range errs {
+			errs[i] = p.unavailable()
+		}
+		return errs
+	}
+	return s.publishBatch(ctx, events)
+}
+
 // Call implements core.Backend.
 func (p *Plugin) Call(ctx context.Context, c *core.Call) (*core.Result, error) {
 	s := p.live.Load()

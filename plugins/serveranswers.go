@@ -74,12 +74,10 @@ func (s *server) Publish(stream pb.Backend_PublishServer) error {
 		given := job.event.ID
 		err := s.publish(job.ctx, backend, job.event)
 		running.remove(job.id)()
-		reply := publishReply{id: job.id, withheld: job.event.Withheld, err: err}
-		if job.event.ID != given {
-			reply.eventID = job.event.ID
-		}
+		reply := newPublishReply(job, given, err)
 		return reply, reply.size()
 	})
+	inOrder := newSequences(s, backend, a, running)
 	receive := func() error {
 		m, err := stream.Recv()
 		if err != nil {
@@ -92,8 +90,14 @@ func (s *server) Publish(stream pb.Backend_PublishServer) error {
 			}
 			a.jobs.Add(1)
 			ctx := running.add(stream.Context(), e.GetId(), time.Duration(e.GetTimeoutNanos()))
-			a.pool.do(publishJob{ctx, e.GetId(), eventFromPB(e, name)})
+			job := publishJob{ctx, e.GetId(), eventFromPB(e, name)}
+			if n := e.GetSequence(); n != 0 {
+				inOrder.add(n, job)
+			} else {
+				a.pool.do(job)
+			}
 		}
+		inOrder.start()
 		running.cancel(m.GetCancel())
 		return nil
 	}
@@ -111,6 +115,15 @@ type publishReply struct {
 	eventID  string
 	withheld bool
 	err      error
+}
+
+// newPublishReply makes the reply to a job whose event had the ID given.
+func newPublishReply(job publishJob, given string, err error) publishReply {
+	r := publishReply{id: job.id, withheld: job.event.Withheld, err: err}
+	if job.event.ID != given {
+		r.eventID = job.event.ID
+	}
+	return r
 }
 
 func (r publishReply) size() int { return entryOverhead + len(r.eventID) + errorSize(r.err) }

@@ -67,6 +67,7 @@ type setup struct {
 	tokens     map[string]string // more tokens, by name, with every right
 	users      bool              // they may say on whose behalf they call
 	wamp       string            // the whole WAMP backend, when it is on somebody else's router
+	more       string            // further lines of backends:, and what comes after them
 }
 
 // config is the configuration file.
@@ -81,10 +82,10 @@ func (s setup) config(dataDir string) string {
 	}
 	fmt.Fprintf(&b, "callbacks:\n  allow: [127.0.0.0/8]\n")
 	if s.wamp != "" {
-		fmt.Fprintf(&b, "backends:\n  wamp: %s\n", s.wamp)
+		fmt.Fprintf(&b, "backends:\n  wamp: %s\n%s", s.wamp, s.more)
 		return b.String()
 	}
-	fmt.Fprintf(&b, "backends:\n  wamp: {kind: wamp, router: {listen: \"%s\", path: /ws, realms: [realm1]}}\n", listen)
+	fmt.Fprintf(&b, "backends:\n  wamp: {kind: wamp, router: {listen: \"%s\", path: /ws, realms: [realm1]}}\n%s", listen, s.more)
 	return b.String()
 }
 
@@ -205,18 +206,30 @@ func (b *bridge) waitReady(t testing.TB) {
 	})
 }
 
+// backendStatus is what the tests look at of one backend in GET /status/.
+type backendStatus struct {
+	Name    string
+	State   string
+	Reason  string
+	Listen  []string
+	Process struct {
+		PID      int
+		Restarts int
+	}
+	Counters map[string]int64
+}
+
+// routeStatus is what the tests look at of one route in GET /status/.
+type routeStatus struct {
+	Name, Kind, From, To                                string
+	Carried, Filtered, Dropped, Refused, Failed, Braked int64
+	LastError                                           string `json:"last_error"`
+}
+
 // status is the part of GET /status/ that the tests look at.
 type status struct {
-	Backends []struct {
-		Name    string
-		State   string
-		Listen  []string
-		Process struct {
-			PID      int
-			Restarts int
-		}
-		Counters map[string]int64
-	}
+	Backends                     []backendStatus
+	Routes                       []routeStatus
 	Registrations, Subscriptions int
 	Engine                       struct {
 		DeadLetters int64 `json:"dead_letters"`
@@ -228,16 +241,25 @@ func (b *bridge) status(t testing.TB) status {
 	t.Helper()
 	var s status
 	b.get(t, "/status/").decode(t, http.StatusOK, &s)
-	if len(s.Backends) != 1 {
-		t.Fatalf("status tells of %d backends, want 1: %+v", len(s.Backends), s)
-	}
 	return s
+}
+
+// backend is what the status tells of one backend.
+func (s status) backend(t testing.TB, name string) backendStatus {
+	t.Helper()
+	for _, b := range s.Backends {
+		if b.Name == name {
+			return b
+		}
+	}
+	t.Fatalf("status tells of no backend %s: %+v", name, s)
+	return backendStatus{}
 }
 
 // pluginPID is the process of the WAMP backend.
 func (b *bridge) pluginPID(t testing.TB) int {
 	t.Helper()
-	pid := b.status(t).Backends[0].Process.PID
+	pid := b.status(t).backend(t, "wamp").Process.PID
 	if pid == 0 {
 		t.Fatal("status tells no pid of the WAMP plugin")
 	}
@@ -247,7 +269,7 @@ func (b *bridge) pluginPID(t testing.TB) int {
 // findRouter asks the bridge where its router listens.
 func (b *bridge) findRouter(t testing.TB) {
 	t.Helper()
-	for _, listen := range b.status(t).Backends[0].Listen {
+	for _, listen := range b.status(t).backend(t, "wamp").Listen {
 		u, err := url.Parse(listen)
 		if err != nil {
 			t.Fatalf("listen address %q: %v", listen, err)

@@ -88,6 +88,19 @@ func (c *bridgeCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge("registrations_now", "Registrations.", int64(len(f.o.Bridge.Registrations(""))))
 	gauge("subscriptions_now", "Subscriptions.", int64(len(f.o.Bridge.Subscriptions(""))))
 	f.collectEngine(context.Background(), counter, gauge)
+	counter("subscription_gaps_total", "Times in which a subscription could not hear.", s.Gaps.Load())
+	for _, r := range f.carriers() {
+		for _, c := range []struct {
+			outcome string
+			n       int64
+		}{
+			{"carried", r.Carried}, {"filtered", r.Filtered}, {"dropped", r.Dropped},
+			{"refused", r.Refused}, {"failed", r.Failed}, {"braked", r.Braked},
+		} {
+			counter("route_events_total", "What became of the events, or calls, that came for a route.", c.n, "route", r.Name, "to", r.To, "outcome", c.outcome)
+		}
+		gauge("route_waiting_now", "Events that wait in memory for a route, or calls through it that are under way.", int64(r.Waiting), "route", r.Name, "to", r.To)
+	}
 	for _, b := range f.backends(context.Background()) {
 		up := int64(0)
 		if b.State == core.Up {

@@ -21,6 +21,7 @@ type Status struct {
 	Requests      int64           `json:"requests_now"`
 	Callbacks     int64           `json:"callbacks_now"`
 	Engine        EngineStatus    `json:"engine"`
+	Routes        []Route         `json:"routes,omitempty"`
 }
 
 // BackendStatus is one backend and the process behind it.
@@ -86,7 +87,16 @@ func (f *Frontend) status(x *exchange) error {
 		Requests:      f.admission.all.Load(),
 		Callbacks:     f.o.Callbacks.now.Load(),
 		Engine:        f.engineStatus(x.r.Context()),
+		Routes:        f.carriers(),
 	})
+}
+
+// carriers are the configured routes.
+func (f *Frontend) carriers() []Route {
+	if f.o.Routes == nil {
+		return nil
+	}
+	return f.o.Routes()
 }
 
 // backends asks all backends at once how they are.

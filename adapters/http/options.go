@@ -51,6 +51,8 @@ type Options struct {
 	// Processes tells of the processes behind the backends, by backend. Nil: there
 	// are none.
 	Processes func() map[string]Process
+	// Routes tells of the routes to each of their targets. Nil: there are none.
+	Routes func() []Route
 
 	// Audit writes to the audit log. It returns when the entries are written. Nil:
 	// there is none.
@@ -65,6 +67,26 @@ type Process struct {
 	PID      int       `json:"pid"`
 	Started  time.Time `json:"started"`
 	Restarts int64     `json:"restarts"`
+}
+
+// Route is how a route to one target is doing. The counters are cumulative since the
+// bridge's start.
+type Route struct {
+	Name string `json:"name"`
+	Kind string `json:"kind"` // "durable", "memory" or "procedure"
+	From string `json:"from"`
+	To   string `json:"to"`
+
+	Carried  int64 `json:"carried"`  // events, or calls
+	Filtered int64 `json:"filtered"` // "when" was false
+	Dropped  int64 `json:"dropped"`  // too many waited
+	Refused  int64 `json:"refused"`  // the target did not take it; of calls: ended with an error
+	Failed   int64 `json:"failed"`   // an expression failed
+	Braked   int64 `json:"braked"`   // it went round
+	Waiting  int   `json:"waiting"`  // in memory; of procedures: calls under way
+
+	LastError string     `json:"last_error,omitempty"`
+	LastAt    *time.Time `json:"last_error_at,omitempty"`
 }
 
 // Limits bound what clients can ask for. Zero fields mean the defaults.

@@ -15,6 +15,7 @@ import (
 	"github.com/anybridge/anybridge/core"
 	"github.com/anybridge/anybridge/engine"
 	"github.com/anybridge/anybridge/plugins"
+	"github.com/anybridge/anybridge/routes"
 )
 
 // appOptions are what an app needs; all fields are required.
@@ -37,6 +38,7 @@ type app struct {
 	engine   *engine.Engine
 	sender   *rest.Callbacks
 	frontend *rest.Frontend
+	routes   *routes.Table
 	tokens   atomic.Pointer[core.Tokens]
 	state    atomic.Pointer[string] // why the bridge is not ready; nil while it is
 	door     atomic.Pointer[door]
@@ -49,6 +51,7 @@ type app struct {
 
 	lock      io.Closer      // of the data folder
 	following sync.WaitGroup // follow
+	telling   sync.WaitGroup // tellGap
 
 	life context.Context //nolint:containedctx // ends with Stop, and ends a reload under way
 	end  context.CancelFunc
@@ -74,12 +77,18 @@ func newApp(o appOptions) (*app, error) {
 		return nil, fmt.Errorf("make callbacks: %w", err)
 	}
 	a.engine = engine.New(a.engineOptions(conf))
-	a.bridge = core.NewBridge(core.BridgeOptions{
-		DefaultBackend: conf.DefaultBackend, Deliverer: a.engine, Registry: a.engine.Registry(), Invoker: a.sender, Log: o.Log,
+	a.routes = routes.NewTable(o.Log, func() []*core.Subscription {
+		subs, _, _ := a.engine.Bindings()
+		return subs
 	})
+	a.bridge = core.NewBridge(core.BridgeOptions{
+		DefaultBackend: conf.DefaultBackend, Deliverer: a.routes.Deliverer(a.engine), Registry: a.engine.Registry(),
+		Invoker: a.routes.Invoker(a.sender), OnGap: a.tellGap, Log: o.Log,
+	})
+	a.routes.Attach(a.bridge)
 	a.frontend, err = rest.New(rest.Options{
 		Bridge: a.bridge, Work: a.engine, Callbacks: a.sender, Tokens: a.tokens.Load,
-		Reload: a.Reload, Ready: a.ready, Processes: a.processes, Version: programVersion(), Log: o.Log,
+		Reload: a.Reload, Ready: a.ready, Processes: a.processes, Routes: a.routeViews, Version: programVersion(), Log: o.Log,
 		Audit: a.record, Limits: frontLimits(conf),
 	})
 	if err != nil {
@@ -130,6 +139,13 @@ func (a *app) Start(ctx context.Context) (err error) {
 	if err := a.revokeFormer(ctx); err != nil {
 		return err
 	}
+	if err := checkRoutes(a.config.Routes, func(name string) core.Capabilities { return a.backends[name].plugin.Info().Can }); err != nil {
+		return err
+	}
+	a.routes.Apply(a.config.Routes, a.kindOf)
+	if err := a.forgetRoutes(ctx); err != nil {
+		return err
+	}
 	a.sync(ctx)
 	a.following.Go(a.follow)
 	a.state.Store(nil)
@@ -149,7 +165,9 @@ func (a *app) abandon() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), stopGrace)
 	defer cancel()
+	a.routes.Close(ctx)
 	_ = a.bridge.Close(ctx)
+	a.telling.Wait()
 	_ = a.engine.Close(ctx)
 	a.sender.Close()
 	closeAll(ctx, a.backends, a.log)
@@ -176,9 +194,11 @@ func (a *app) Stop(ctx context.Context) error {
 	if err := a.engine.Drain(ctx); cut == nil {
 		cut = err
 	}
+	a.routes.Close(ctx) // carries what waits in memory
 	if err := a.bridge.Close(ctx); cut == nil {
 		cut = err
 	}
+	a.telling.Wait()
 	if err := a.engine.Close(ctx); cut == nil {
 		cut = err
 	}

@@ -19,7 +19,7 @@ const engineDir = "engine"
 func (a *app) engineOptions(conf *config.Config) engine.Options {
 	c := conf.Engine
 	return engine.Options{
-		Sender: a.sender,
+		Sender: sender{a},
 		Call:   func(ctx context.Context, c *core.Call) (*core.Result, error) { return a.bridge.Call(ctx, c) },
 		Gone:   a.gone,
 		Notify: a.tellTrouble,
@@ -48,13 +48,13 @@ func (a *app) sync(ctx context.Context) (left int) {
 	held := map[string]any{}
 	for _, s := range a.bridge.Subscriptions("") {
 		held[s.ID()] = s
-		if !there[s.ID()] {
+		if !there[s.ID()] && !s.Volatile {
 			subs = append(subs, s)
 		}
 	}
 	for _, r := range a.bridge.Registrations("") {
 		held[r.ID()] = r
-		if !there[r.ID()] {
+		if !there[r.ID()] && !r.Volatile {
 			regs = append(regs, r)
 		}
 	}
@@ -63,7 +63,7 @@ func (a *app) sync(ctx context.Context) (left int) {
 		a.log.Warn("not established yet", slog.String("kind", kind), slog.String("pattern", p.String()), slog.String("token", owner), slog.Any("error", err))
 	}
 	for _, s := range subs {
-		if there[s.ID()] && held[s.ID()] == any(s) || ctx.Err() != nil {
+		if there[s.ID()] && held[s.ID()] == any(s) || core.IsRoute(s.Owner) && !a.routes.Wants(s) || ctx.Err() != nil {
 			continue
 		}
 		each, cancel := context.WithTimeout(ctx, syncTime)
@@ -82,7 +82,7 @@ func (a *app) sync(ctx context.Context) (left int) {
 		}
 		cancel()
 	}
-	return left
+	return left + a.routes.Sync(ctx)
 }
 
 // follow syncs whenever the registry changes, and again, later and later, while

@@ -100,11 +100,12 @@ type plan struct {
 	opened   map[string]*backend // new, or with another program than before
 	changed  map[string]*backend // went on with another section
 	removed  map[string]*backend // to be closed
+	infos    map[string]core.Info
 }
 
 // prepare does everything that can fail, or takes it back.
 func (a *app) prepare(ctx context.Context, conf *config.Config, tokens *core.Tokens) (_ *plan, err error) {
-	p := &plan{conf: conf, tokens: tokens, changed: map[string]*backend{}, removed: map[string]*backend{}}
+	p := &plan{conf: conf, tokens: tokens, changed: map[string]*backend{}, removed: map[string]*backend{}, infos: map[string]core.Info{}}
 	var undo []func()
 	defer func() {
 		if err != nil {
@@ -135,10 +136,14 @@ func (a *app) prepare(ctx context.Context, conf *config.Config, tokens *core.Tok
 		return nil, err
 	}
 	undo = append(undo, func() { a.closeNow(p.opened) })
+	for name, b := range p.opened {
+		p.infos[name] = b.plugin.Info()
+	}
 
 	for _, b := range other {
 		running, section := a.backends[b.Name], sectionFor(b, tokens)
 		if string(section) == string(running.section) {
+			p.infos[b.Name] = running.plugin.Info()
 			continue
 		}
 		undo = append(undo, func() {
@@ -151,9 +156,13 @@ func (a *app) prepare(ctx context.Context, conf *config.Config, tokens *core.Tok
 		if _, err := running.plugin.Open(ctx, section); err != nil {
 			return nil, fmt.Errorf("reconfigure backend %s: %w", b.Name, err)
 		}
+		p.infos[b.Name] = running.plugin.Info()
 		p.changed[b.Name] = &backend{config: b, section: section, plugin: running.plugin}
 	}
 
+	if err := checkRoutes(conf.Routes, func(name string) core.Capabilities { return p.infos[name].Can }); err != nil {
+		return nil, err
+	}
 	for name, running := range a.backends {
 		kept := slices.ContainsFunc(conf.Backends, func(b config.Backend) bool { return b.Name == name })
 		if !kept || p.opened[name] != nil {
@@ -170,6 +179,10 @@ func (a *app) commit(ctx context.Context, p *plan) {
 		a.sender.SetPolicy(policy)
 	}
 	taken := a.applyTokens(ctx, old, p.tokens)
+	a.routes.Apply(p.conf.Routes, func(name string) string { return p.infos[name].Kind })
+	if len(p.removed) > 0 {
+		a.routes.Sync(ctx) // while the backends of former routes are still there
+	}
 	for name := range p.removed {
 		if p.opened[name] == nil {
 			a.bridge.RemoveBackend(name)

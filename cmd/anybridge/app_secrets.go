@@ -90,6 +90,9 @@ func (a *app) revokeFormer(ctx context.Context) error {
 	var dropRegs []*core.Registration
 	var lost []rest.AuditEntry
 	for _, s := range subs {
+		if core.IsRoute(s.Owner) {
+			continue // forgetRoutes looks after these
+		}
 		if grants := allowed(s.Owner); !grants.AllowPattern(core.VerbSubscribe, s.Pattern) {
 			dropSubs = append(dropSubs, s)
 			lost = append(lost, rest.NewAuditEntry(s.Owner, "revoked", s.Pattern, s.Endpoint.URL, nil))

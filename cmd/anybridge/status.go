@@ -79,7 +79,26 @@ func printStatus(out io.Writer, s *rest.Status, now time.Time) error {
 		return err
 	}
 	printEngine(w, &s.Engine, now)
+	printRoutes(w, s.Routes)
 	return w.Flush()
+}
+
+// printRoutes shows what routes have carried, and what not.
+func printRoutes(w io.Writer, routes []rest.Route) {
+	if len(routes) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nROUTE\tKIND\tFROM\tTO\tCARRIED\tFILTERED\tLOST\tWAITING")
+	for _, r := range routes {
+		// What a durable route's target refuses is tried again, or a dead letter.
+		lost := r.Dropped + r.Refused + r.Failed + r.Braked
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\n", r.Name, r.Kind, r.From, r.To, r.Carried, r.Filtered, lost, r.Waiting)
+	}
+	for _, r := range routes {
+		if r.LastError != "" {
+			fmt.Fprintf(w, "%s to %s: %s\n", r.Name, r.To, r.LastError)
+		}
+	}
 }
 
 // printEngine shows what is owed and how much room it takes.

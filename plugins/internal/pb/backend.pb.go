@@ -559,16 +559,21 @@ func (x *PublishReply) GetError() *Error {
 
 // Event is one message published to a topic, in both directions.
 type Event struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`      // of the publish, or of the feed it belongs to
-	Topic         string                 `protobuf:"bytes,2,opt,name=topic,proto3" json:"topic,omitempty"` // the concrete name, without the backend's
-	Args          []byte                 `protobuf:"bytes,3,opt,name=args,proto3" json:"args,omitempty"`
-	Kwargs        []byte                 `protobuf:"bytes,4,opt,name=kwargs,proto3" json:"kwargs,omitempty"`
-	Details       []byte                 `protobuf:"bytes,5,opt,name=details,proto3" json:"details,omitempty"`
-	EventId       string                 `protobuf:"bytes,6,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
-	TimeNanos     int64                  `protobuf:"varint,7,opt,name=time_nanos,json=timeNanos,proto3" json:"time_nanos,omitempty"` // since 1970, UTC; 0: unknown
-	Options       *PublishOptions        `protobuf:"bytes,8,opt,name=options,proto3" json:"options,omitempty"`
-	TimeoutNanos  int64                  `protobuf:"varint,9,opt,name=timeout_nanos,json=timeoutNanos,proto3" json:"timeout_nanos,omitempty"` // of a publish: how long it may take, counted from the receipt; 0: no limit
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Id           uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`      // of the publish, or of the feed it belongs to
+	Topic        string                 `protobuf:"bytes,2,opt,name=topic,proto3" json:"topic,omitempty"` // the concrete name, without the backend's
+	Args         []byte                 `protobuf:"bytes,3,opt,name=args,proto3" json:"args,omitempty"`
+	Kwargs       []byte                 `protobuf:"bytes,4,opt,name=kwargs,proto3" json:"kwargs,omitempty"`
+	Details      []byte                 `protobuf:"bytes,5,opt,name=details,proto3" json:"details,omitempty"`
+	EventId      string                 `protobuf:"bytes,6,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	TimeNanos    int64                  `protobuf:"varint,7,opt,name=time_nanos,json=timeNanos,proto3" json:"time_nanos,omitempty"` // since 1970, UTC; 0: unknown
+	Options      *PublishOptions        `protobuf:"bytes,8,opt,name=options,proto3" json:"options,omitempty"`
+	TimeoutNanos int64                  `protobuf:"varint,9,opt,name=timeout_nanos,json=timeoutNanos,proto3" json:"timeout_nanos,omitempty"` // of a publish: how long it may take, counted from the receipt; 0: no limit
+	// Of a publish, not 0: those with the same number are published in the order in which
+	// they are sent.
+	Sequence      uint64 `protobuf:"varint,12,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Via           string `protobuf:"bytes,11,opt,name=via,proto3" json:"via,omitempty"` // the route that carries it: systems with a place for that keep it
+	Gap           *Gap   `protobuf:"bytes,10,opt,name=gap,proto3" json:"gap,omitempty"` // present: no event, but a place in the stream where events may be missing
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -666,6 +671,96 @@ func (x *Event) GetTimeoutNanos() int64 {
 	return 0
 }
 
+func (x *Event) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *Event) GetVia() string {
+	if x != nil {
+		return x.Via
+	}
+	return ""
+}
+
+func (x *Event) GetGap() *Gap {
+	if x != nil {
+		return x.Gap
+	}
+	return nil
+}
+
+// Gap is a time in which a subscription could not hear.
+type Gap struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SinceNanos    int64                  `protobuf:"varint,1,opt,name=since_nanos,json=sinceNanos,proto3" json:"since_nanos,omitempty"` // since 1970, UTC
+	UntilNanos    int64                  `protobuf:"varint,2,opt,name=until_nanos,json=untilNanos,proto3" json:"until_nanos,omitempty"`
+	Lost          int64                  `protobuf:"varint,3,opt,name=lost,proto3" json:"lost,omitempty"` // how many events are missing; 0: not known
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Gap) Reset() {
+	*x = Gap{}
+	mi := &file_backend_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Gap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Gap) ProtoMessage() {}
+
+func (x *Gap) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Gap.ProtoReflect.Descriptor instead.
+func (*Gap) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Gap) GetSinceNanos() int64 {
+	if x != nil {
+		return x.SinceNanos
+	}
+	return 0
+}
+
+func (x *Gap) GetUntilNanos() int64 {
+	if x != nil {
+		return x.UntilNanos
+	}
+	return 0
+}
+
+func (x *Gap) GetLost() int64 {
+	if x != nil {
+		return x.Lost
+	}
+	return 0
+}
+
+func (x *Gap) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // PublishOptions are WAMP's; what a backend lacks it ignores.
 type PublishOptions struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
@@ -685,7 +780,7 @@ type PublishOptions struct {
 
 func (x *PublishOptions) Reset() {
 	*x = PublishOptions{}
-	mi := &file_backend_proto_msgTypes[8]
+	mi := &file_backend_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -697,7 +792,7 @@ func (x *PublishOptions) String() string {
 func (*PublishOptions) ProtoMessage() {}
 
 func (x *PublishOptions) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[8]
+	mi := &file_backend_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -710,7 +805,7 @@ func (x *PublishOptions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishOptions.ProtoReflect.Descriptor instead.
 func (*PublishOptions) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{8}
+	return file_backend_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PublishOptions) GetRetain() bool {
@@ -783,7 +878,7 @@ type Feed struct {
 
 func (x *Feed) Reset() {
 	*x = Feed{}
-	mi := &file_backend_proto_msgTypes[9]
+	mi := &file_backend_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -795,7 +890,7 @@ func (x *Feed) String() string {
 func (*Feed) ProtoMessage() {}
 
 func (x *Feed) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[9]
+	mi := &file_backend_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -808,7 +903,7 @@ func (x *Feed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Feed.ProtoReflect.Descriptor instead.
 func (*Feed) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{9}
+	return file_backend_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Feed) GetId() uint64 {
@@ -857,7 +952,7 @@ type FeedReply struct {
 
 func (x *FeedReply) Reset() {
 	*x = FeedReply{}
-	mi := &file_backend_proto_msgTypes[10]
+	mi := &file_backend_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -869,7 +964,7 @@ func (x *FeedReply) String() string {
 func (*FeedReply) ProtoMessage() {}
 
 func (x *FeedReply) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[10]
+	mi := &file_backend_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -882,7 +977,7 @@ func (x *FeedReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FeedReply.ProtoReflect.Descriptor instead.
 func (*FeedReply) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{10}
+	return file_backend_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *FeedReply) GetId() uint64 {
@@ -910,7 +1005,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_backend_proto_msgTypes[11]
+	mi := &file_backend_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -922,7 +1017,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[11]
+	mi := &file_backend_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -935,7 +1030,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{11}
+	return file_backend_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Credit) GetId() uint64 {
@@ -965,7 +1060,7 @@ type SubscribeBatch struct {
 
 func (x *SubscribeBatch) Reset() {
 	*x = SubscribeBatch{}
-	mi := &file_backend_proto_msgTypes[12]
+	mi := &file_backend_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -977,7 +1072,7 @@ func (x *SubscribeBatch) String() string {
 func (*SubscribeBatch) ProtoMessage() {}
 
 func (x *SubscribeBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[12]
+	mi := &file_backend_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -990,7 +1085,7 @@ func (x *SubscribeBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeBatch.ProtoReflect.Descriptor instead.
 func (*SubscribeBatch) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{12}
+	return file_backend_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SubscribeBatch) GetOpen() []*Feed {
@@ -1025,7 +1120,7 @@ type EventBatch struct {
 
 func (x *EventBatch) Reset() {
 	*x = EventBatch{}
-	mi := &file_backend_proto_msgTypes[13]
+	mi := &file_backend_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1037,7 +1132,7 @@ func (x *EventBatch) String() string {
 func (*EventBatch) ProtoMessage() {}
 
 func (x *EventBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[13]
+	mi := &file_backend_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1050,7 +1145,7 @@ func (x *EventBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventBatch.ProtoReflect.Descriptor instead.
 func (*EventBatch) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{13}
+	return file_backend_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *EventBatch) GetOpened() []*FeedReply {
@@ -1084,7 +1179,7 @@ type CallBatch struct {
 
 func (x *CallBatch) Reset() {
 	*x = CallBatch{}
-	mi := &file_backend_proto_msgTypes[14]
+	mi := &file_backend_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1096,7 +1191,7 @@ func (x *CallBatch) String() string {
 func (*CallBatch) ProtoMessage() {}
 
 func (x *CallBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[14]
+	mi := &file_backend_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1109,7 +1204,7 @@ func (x *CallBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallBatch.ProtoReflect.Descriptor instead.
 func (*CallBatch) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{14}
+	return file_backend_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CallBatch) GetCalls() []*Call {
@@ -1147,7 +1242,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_backend_proto_msgTypes[15]
+	mi := &file_backend_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1159,7 +1254,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[15]
+	mi := &file_backend_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1172,7 +1267,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{15}
+	return file_backend_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Call) GetId() uint64 {
@@ -1240,7 +1335,7 @@ type CallReplyBatch struct {
 
 func (x *CallReplyBatch) Reset() {
 	*x = CallReplyBatch{}
-	mi := &file_backend_proto_msgTypes[16]
+	mi := &file_backend_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1252,7 +1347,7 @@ func (x *CallReplyBatch) String() string {
 func (*CallReplyBatch) ProtoMessage() {}
 
 func (x *CallReplyBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[16]
+	mi := &file_backend_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1265,7 +1360,7 @@ func (x *CallReplyBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallReplyBatch.ProtoReflect.Descriptor instead.
 func (*CallReplyBatch) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{16}
+	return file_backend_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CallReplyBatch) GetReplies() []*CallReply {
@@ -1289,7 +1384,7 @@ type CallReply struct {
 
 func (x *CallReply) Reset() {
 	*x = CallReply{}
-	mi := &file_backend_proto_msgTypes[17]
+	mi := &file_backend_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1301,7 +1396,7 @@ func (x *CallReply) String() string {
 func (*CallReply) ProtoMessage() {}
 
 func (x *CallReply) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[17]
+	mi := &file_backend_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1314,7 +1409,7 @@ func (x *CallReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallReply.ProtoReflect.Descriptor instead.
 func (*CallReply) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{17}
+	return file_backend_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CallReply) GetId() uint64 {
@@ -1364,7 +1459,7 @@ type RegisterBatch struct {
 
 func (x *RegisterBatch) Reset() {
 	*x = RegisterBatch{}
-	mi := &file_backend_proto_msgTypes[18]
+	mi := &file_backend_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1376,7 +1471,7 @@ func (x *RegisterBatch) String() string {
 func (*RegisterBatch) ProtoMessage() {}
 
 func (x *RegisterBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[18]
+	mi := &file_backend_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1389,7 +1484,7 @@ func (x *RegisterBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterBatch.ProtoReflect.Descriptor instead.
 func (*RegisterBatch) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{18}
+	return file_backend_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RegisterBatch) GetOpen() []*Feed {
@@ -1432,7 +1527,7 @@ type InvocationBatch struct {
 
 func (x *InvocationBatch) Reset() {
 	*x = InvocationBatch{}
-	mi := &file_backend_proto_msgTypes[19]
+	mi := &file_backend_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1444,7 +1539,7 @@ func (x *InvocationBatch) String() string {
 func (*InvocationBatch) ProtoMessage() {}
 
 func (x *InvocationBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[19]
+	mi := &file_backend_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1457,7 +1552,7 @@ func (x *InvocationBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvocationBatch.ProtoReflect.Descriptor instead.
 func (*InvocationBatch) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{19}
+	return file_backend_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *InvocationBatch) GetOpened() []*FeedReply {
@@ -1505,7 +1600,7 @@ type Invocation struct {
 
 func (x *Invocation) Reset() {
 	*x = Invocation{}
-	mi := &file_backend_proto_msgTypes[20]
+	mi := &file_backend_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1517,7 +1612,7 @@ func (x *Invocation) String() string {
 func (*Invocation) ProtoMessage() {}
 
 func (x *Invocation) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[20]
+	mi := &file_backend_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1530,7 +1625,7 @@ func (x *Invocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invocation.ProtoReflect.Descriptor instead.
 func (*Invocation) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{20}
+	return file_backend_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Invocation) GetId() uint64 {
@@ -1597,7 +1692,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_backend_proto_msgTypes[21]
+	mi := &file_backend_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1609,7 +1704,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[21]
+	mi := &file_backend_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1622,7 +1717,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{21}
+	return file_backend_proto_rawDescGZIP(), []int{22}
 }
 
 type StatusResponse struct {
@@ -1636,7 +1731,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_backend_proto_msgTypes[22]
+	mi := &file_backend_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1648,7 +1743,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[22]
+	mi := &file_backend_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1661,7 +1756,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{22}
+	return file_backend_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StatusResponse) GetState() string {
@@ -1693,7 +1788,7 @@ type CloseRequest struct {
 
 func (x *CloseRequest) Reset() {
 	*x = CloseRequest{}
-	mi := &file_backend_proto_msgTypes[23]
+	mi := &file_backend_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1705,7 +1800,7 @@ func (x *CloseRequest) String() string {
 func (*CloseRequest) ProtoMessage() {}
 
 func (x *CloseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[23]
+	mi := &file_backend_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1718,7 +1813,7 @@ func (x *CloseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseRequest.ProtoReflect.Descriptor instead.
 func (*CloseRequest) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{23}
+	return file_backend_proto_rawDescGZIP(), []int{24}
 }
 
 type CloseResponse struct {
@@ -1729,7 +1824,7 @@ type CloseResponse struct {
 
 func (x *CloseResponse) Reset() {
 	*x = CloseResponse{}
-	mi := &file_backend_proto_msgTypes[24]
+	mi := &file_backend_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1741,7 +1836,7 @@ func (x *CloseResponse) String() string {
 func (*CloseResponse) ProtoMessage() {}
 
 func (x *CloseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[24]
+	mi := &file_backend_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1754,7 +1849,7 @@ func (x *CloseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseResponse.ProtoReflect.Descriptor instead.
 func (*CloseResponse) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{24}
+	return file_backend_proto_rawDescGZIP(), []int{25}
 }
 
 var File_backend_proto protoreflect.FileDescriptor
@@ -1794,7 +1889,7 @@ const file_backend_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12\x1a\n" +
 	"\bwithheld\x18\x03 \x01(\bR\bwithheld\x120\n" +
-	"\x05error\x18\x04 \x01(\v2\x1a.anybridge.plugin.v1.ErrorR\x05error\"\x91\x02\n" +
+	"\x05error\x18\x04 \x01(\v2\x1a.anybridge.plugin.v1.ErrorR\x05error\"\xeb\x02\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05topic\x18\x02 \x01(\tR\x05topic\x12\x12\n" +
@@ -1805,7 +1900,18 @@ const file_backend_proto_rawDesc = "" +
 	"\n" +
 	"time_nanos\x18\a \x01(\x03R\ttimeNanos\x12=\n" +
 	"\aoptions\x18\b \x01(\v2#.anybridge.plugin.v1.PublishOptionsR\aoptions\x12#\n" +
-	"\rtimeout_nanos\x18\t \x01(\x03R\ftimeoutNanos\"\x9c\x02\n" +
+	"\rtimeout_nanos\x18\t \x01(\x03R\ftimeoutNanos\x12\x1a\n" +
+	"\bsequence\x18\f \x01(\x04R\bsequence\x12\x10\n" +
+	"\x03via\x18\v \x01(\tR\x03via\x12*\n" +
+	"\x03gap\x18\n" +
+	" \x01(\v2\x18.anybridge.plugin.v1.GapR\x03gap\"s\n" +
+	"\x03Gap\x12\x1f\n" +
+	"\vsince_nanos\x18\x01 \x01(\x03R\n" +
+	"sinceNanos\x12\x1f\n" +
+	"\vuntil_nanos\x18\x02 \x01(\x03R\n" +
+	"untilNanos\x12\x12\n" +
+	"\x04lost\x18\x03 \x01(\x03R\x04lost\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x9c\x02\n" +
 	"\x0ePublishOptions\x12\x16\n" +
 	"\x06retain\x18\x01 \x01(\bR\x06retain\x12\x18\n" +
 	"\aexclude\x18\x02 \x03(\x04R\aexclude\x12%\n" +
@@ -1908,7 +2014,7 @@ func file_backend_proto_rawDescGZIP() []byte {
 	return file_backend_proto_rawDescData
 }
 
-var file_backend_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_backend_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_backend_proto_goTypes = []any{
 	(*Error)(nil),             // 0: anybridge.plugin.v1.Error
 	(*OpenRequest)(nil),       // 1: anybridge.plugin.v1.OpenRequest
@@ -1918,66 +2024,68 @@ var file_backend_proto_goTypes = []any{
 	(*PublishReplyBatch)(nil), // 5: anybridge.plugin.v1.PublishReplyBatch
 	(*PublishReply)(nil),      // 6: anybridge.plugin.v1.PublishReply
 	(*Event)(nil),             // 7: anybridge.plugin.v1.Event
-	(*PublishOptions)(nil),    // 8: anybridge.plugin.v1.PublishOptions
-	(*Feed)(nil),              // 9: anybridge.plugin.v1.Feed
-	(*FeedReply)(nil),         // 10: anybridge.plugin.v1.FeedReply
-	(*Credit)(nil),            // 11: anybridge.plugin.v1.Credit
-	(*SubscribeBatch)(nil),    // 12: anybridge.plugin.v1.SubscribeBatch
-	(*EventBatch)(nil),        // 13: anybridge.plugin.v1.EventBatch
-	(*CallBatch)(nil),         // 14: anybridge.plugin.v1.CallBatch
-	(*Call)(nil),              // 15: anybridge.plugin.v1.Call
-	(*CallReplyBatch)(nil),    // 16: anybridge.plugin.v1.CallReplyBatch
-	(*CallReply)(nil),         // 17: anybridge.plugin.v1.CallReply
-	(*RegisterBatch)(nil),     // 18: anybridge.plugin.v1.RegisterBatch
-	(*InvocationBatch)(nil),   // 19: anybridge.plugin.v1.InvocationBatch
-	(*Invocation)(nil),        // 20: anybridge.plugin.v1.Invocation
-	(*StatusRequest)(nil),     // 21: anybridge.plugin.v1.StatusRequest
-	(*StatusResponse)(nil),    // 22: anybridge.plugin.v1.StatusResponse
-	(*CloseRequest)(nil),      // 23: anybridge.plugin.v1.CloseRequest
-	(*CloseResponse)(nil),     // 24: anybridge.plugin.v1.CloseResponse
-	nil,                       // 25: anybridge.plugin.v1.StatusResponse.CountersEntry
+	(*Gap)(nil),               // 8: anybridge.plugin.v1.Gap
+	(*PublishOptions)(nil),    // 9: anybridge.plugin.v1.PublishOptions
+	(*Feed)(nil),              // 10: anybridge.plugin.v1.Feed
+	(*FeedReply)(nil),         // 11: anybridge.plugin.v1.FeedReply
+	(*Credit)(nil),            // 12: anybridge.plugin.v1.Credit
+	(*SubscribeBatch)(nil),    // 13: anybridge.plugin.v1.SubscribeBatch
+	(*EventBatch)(nil),        // 14: anybridge.plugin.v1.EventBatch
+	(*CallBatch)(nil),         // 15: anybridge.plugin.v1.CallBatch
+	(*Call)(nil),              // 16: anybridge.plugin.v1.Call
+	(*CallReplyBatch)(nil),    // 17: anybridge.plugin.v1.CallReplyBatch
+	(*CallReply)(nil),         // 18: anybridge.plugin.v1.CallReply
+	(*RegisterBatch)(nil),     // 19: anybridge.plugin.v1.RegisterBatch
+	(*InvocationBatch)(nil),   // 20: anybridge.plugin.v1.InvocationBatch
+	(*Invocation)(nil),        // 21: anybridge.plugin.v1.Invocation
+	(*StatusRequest)(nil),     // 22: anybridge.plugin.v1.StatusRequest
+	(*StatusResponse)(nil),    // 23: anybridge.plugin.v1.StatusResponse
+	(*CloseRequest)(nil),      // 24: anybridge.plugin.v1.CloseRequest
+	(*CloseResponse)(nil),     // 25: anybridge.plugin.v1.CloseResponse
+	nil,                       // 26: anybridge.plugin.v1.StatusResponse.CountersEntry
 }
 var file_backend_proto_depIdxs = []int32{
 	3,  // 0: anybridge.plugin.v1.OpenResponse.can:type_name -> anybridge.plugin.v1.Capabilities
 	7,  // 1: anybridge.plugin.v1.PublishBatch.events:type_name -> anybridge.plugin.v1.Event
 	6,  // 2: anybridge.plugin.v1.PublishReplyBatch.replies:type_name -> anybridge.plugin.v1.PublishReply
 	0,  // 3: anybridge.plugin.v1.PublishReply.error:type_name -> anybridge.plugin.v1.Error
-	8,  // 4: anybridge.plugin.v1.Event.options:type_name -> anybridge.plugin.v1.PublishOptions
-	0,  // 5: anybridge.plugin.v1.FeedReply.error:type_name -> anybridge.plugin.v1.Error
-	9,  // 6: anybridge.plugin.v1.SubscribeBatch.open:type_name -> anybridge.plugin.v1.Feed
-	11, // 7: anybridge.plugin.v1.SubscribeBatch.credit:type_name -> anybridge.plugin.v1.Credit
-	10, // 8: anybridge.plugin.v1.EventBatch.opened:type_name -> anybridge.plugin.v1.FeedReply
-	7,  // 9: anybridge.plugin.v1.EventBatch.events:type_name -> anybridge.plugin.v1.Event
-	10, // 10: anybridge.plugin.v1.EventBatch.ended:type_name -> anybridge.plugin.v1.FeedReply
-	15, // 11: anybridge.plugin.v1.CallBatch.calls:type_name -> anybridge.plugin.v1.Call
-	17, // 12: anybridge.plugin.v1.CallReplyBatch.replies:type_name -> anybridge.plugin.v1.CallReply
-	0,  // 13: anybridge.plugin.v1.CallReply.error:type_name -> anybridge.plugin.v1.Error
-	9,  // 14: anybridge.plugin.v1.RegisterBatch.open:type_name -> anybridge.plugin.v1.Feed
-	11, // 15: anybridge.plugin.v1.RegisterBatch.credit:type_name -> anybridge.plugin.v1.Credit
-	17, // 16: anybridge.plugin.v1.RegisterBatch.answers:type_name -> anybridge.plugin.v1.CallReply
-	10, // 17: anybridge.plugin.v1.InvocationBatch.opened:type_name -> anybridge.plugin.v1.FeedReply
-	20, // 18: anybridge.plugin.v1.InvocationBatch.invocations:type_name -> anybridge.plugin.v1.Invocation
-	10, // 19: anybridge.plugin.v1.InvocationBatch.ended:type_name -> anybridge.plugin.v1.FeedReply
-	25, // 20: anybridge.plugin.v1.StatusResponse.counters:type_name -> anybridge.plugin.v1.StatusResponse.CountersEntry
-	1,  // 21: anybridge.plugin.v1.Backend.Open:input_type -> anybridge.plugin.v1.OpenRequest
-	4,  // 22: anybridge.plugin.v1.Backend.Publish:input_type -> anybridge.plugin.v1.PublishBatch
-	12, // 23: anybridge.plugin.v1.Backend.Subscribe:input_type -> anybridge.plugin.v1.SubscribeBatch
-	14, // 24: anybridge.plugin.v1.Backend.Call:input_type -> anybridge.plugin.v1.CallBatch
-	18, // 25: anybridge.plugin.v1.Backend.Register:input_type -> anybridge.plugin.v1.RegisterBatch
-	21, // 26: anybridge.plugin.v1.Backend.Status:input_type -> anybridge.plugin.v1.StatusRequest
-	23, // 27: anybridge.plugin.v1.Backend.Close:input_type -> anybridge.plugin.v1.CloseRequest
-	2,  // 28: anybridge.plugin.v1.Backend.Open:output_type -> anybridge.plugin.v1.OpenResponse
-	5,  // 29: anybridge.plugin.v1.Backend.Publish:output_type -> anybridge.plugin.v1.PublishReplyBatch
-	13, // 30: anybridge.plugin.v1.Backend.Subscribe:output_type -> anybridge.plugin.v1.EventBatch
-	16, // 31: anybridge.plugin.v1.Backend.Call:output_type -> anybridge.plugin.v1.CallReplyBatch
-	19, // 32: anybridge.plugin.v1.Backend.Register:output_type -> anybridge.plugin.v1.InvocationBatch
-	22, // 33: anybridge.plugin.v1.Backend.Status:output_type -> anybridge.plugin.v1.StatusResponse
-	24, // 34: anybridge.plugin.v1.Backend.Close:output_type -> anybridge.plugin.v1.CloseResponse
-	28, // [28:35] is the sub-list for method output_type
-	21, // [21:28] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	9,  // 4: anybridge.plugin.v1.Event.options:type_name -> anybridge.plugin.v1.PublishOptions
+	8,  // 5: anybridge.plugin.v1.Event.gap:type_name -> anybridge.plugin.v1.Gap
+	0,  // 6: anybridge.plugin.v1.FeedReply.error:type_name -> anybridge.plugin.v1.Error
+	10, // 7: anybridge.plugin.v1.SubscribeBatch.open:type_name -> anybridge.plugin.v1.Feed
+	12, // 8: anybridge.plugin.v1.SubscribeBatch.credit:type_name -> anybridge.plugin.v1.Credit
+	11, // 9: anybridge.plugin.v1.EventBatch.opened:type_name -> anybridge.plugin.v1.FeedReply
+	7,  // 10: anybridge.plugin.v1.EventBatch.events:type_name -> anybridge.plugin.v1.Event
+	11, // 11: anybridge.plugin.v1.EventBatch.ended:type_name -> anybridge.plugin.v1.FeedReply
+	16, // 12: anybridge.plugin.v1.CallBatch.calls:type_name -> anybridge.plugin.v1.Call
+	18, // 13: anybridge.plugin.v1.CallReplyBatch.replies:type_name -> anybridge.plugin.v1.CallReply
+	0,  // 14: anybridge.plugin.v1.CallReply.error:type_name -> anybridge.plugin.v1.Error
+	10, // 15: anybridge.plugin.v1.RegisterBatch.open:type_name -> anybridge.plugin.v1.Feed
+	12, // 16: anybridge.plugin.v1.RegisterBatch.credit:type_name -> anybridge.plugin.v1.Credit
+	18, // 17: anybridge.plugin.v1.RegisterBatch.answers:type_name -> anybridge.plugin.v1.CallReply
+	11, // 18: anybridge.plugin.v1.InvocationBatch.opened:type_name -> anybridge.plugin.v1.FeedReply
+	21, // 19: anybridge.plugin.v1.InvocationBatch.invocations:type_name -> anybridge.plugin.v1.Invocation
+	11, // 20: anybridge.plugin.v1.InvocationBatch.ended:type_name -> anybridge.plugin.v1.FeedReply
+	26, // 21: anybridge.plugin.v1.StatusResponse.counters:type_name -> anybridge.plugin.v1.StatusResponse.CountersEntry
+	1,  // 22: anybridge.plugin.v1.Backend.Open:input_type -> anybridge.plugin.v1.OpenRequest
+	4,  // 23: anybridge.plugin.v1.Backend.Publish:input_type -> anybridge.plugin.v1.PublishBatch
+	13, // 24: anybridge.plugin.v1.Backend.Subscribe:input_type -> anybridge.plugin.v1.SubscribeBatch
+	15, // 25: anybridge.plugin.v1.Backend.Call:input_type -> anybridge.plugin.v1.CallBatch
+	19, // 26: anybridge.plugin.v1.Backend.Register:input_type -> anybridge.plugin.v1.RegisterBatch
+	22, // 27: anybridge.plugin.v1.Backend.Status:input_type -> anybridge.plugin.v1.StatusRequest
+	24, // 28: anybridge.plugin.v1.Backend.Close:input_type -> anybridge.plugin.v1.CloseRequest
+	2,  // 29: anybridge.plugin.v1.Backend.Open:output_type -> anybridge.plugin.v1.OpenResponse
+	5,  // 30: anybridge.plugin.v1.Backend.Publish:output_type -> anybridge.plugin.v1.PublishReplyBatch
+	14, // 31: anybridge.plugin.v1.Backend.Subscribe:output_type -> anybridge.plugin.v1.EventBatch
+	17, // 32: anybridge.plugin.v1.Backend.Call:output_type -> anybridge.plugin.v1.CallReplyBatch
+	20, // 33: anybridge.plugin.v1.Backend.Register:output_type -> anybridge.plugin.v1.InvocationBatch
+	23, // 34: anybridge.plugin.v1.Backend.Status:output_type -> anybridge.plugin.v1.StatusResponse
+	25, // 35: anybridge.plugin.v1.Backend.Close:output_type -> anybridge.plugin.v1.CloseResponse
+	29, // [29:36] is the sub-list for method output_type
+	22, // [22:29] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_backend_proto_init() }
@@ -1991,7 +2099,7 @@ func file_backend_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_backend_proto_rawDesc), len(file_backend_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

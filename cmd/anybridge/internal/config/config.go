@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/anybridge/anybridge/core"
+	"github.com/anybridge/anybridge/routes"
 )
 
 // What holds where the file says nothing.
@@ -36,6 +37,7 @@ type Config struct {
 	Engine         Engine
 	Callbacks      Callbacks
 	Backends       []Backend // in the order of the file
+	Routes         []*routes.Route
 
 	// Warnings are what is allowed but probably not meant.
 	Warnings Errors

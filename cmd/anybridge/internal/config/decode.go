@@ -19,7 +19,7 @@ type decoder struct {
 
 func (d *decoder) config(root *node) *Config {
 	c := &Config{}
-	s := d.section(root, "the configuration", "listen", "tls", "data_dir", "engine", "default_backend", "tokens", "limits", "audit", "callbacks", "backends")
+	s := d.section(root, "the configuration", "listen", "tls", "data_dir", "engine", "default_backend", "tokens", "limits", "audit", "callbacks", "backends", "routes")
 	c.Listen = d.listen(s)
 	c.TLS = d.tls(s)
 	c.DataDir = d.path(DefaultDataDir)
@@ -36,6 +36,7 @@ func (d *decoder) config(root *node) *Config {
 	c.Engine = d.engine(s)
 	c.Tokens = d.tokens(s, c)
 	c.Callbacks = d.callbacks(s, c.Listen)
+	c.Routes = d.routes(s, c)
 	return c
 }
 
