@@ -67,21 +67,34 @@ func (q *sequences) publishAll(jobs []publishJob) {
 	for i, job := range jobs {
 		given[i], events[i] = job.event.ID, job.event
 	}
-	var errs []error
-	err := q.server.guard("publish", func() error {
-		// One context is as good as the other: they were sent together.
-		errs = core.PublishBatch(jobs[0].ctx, q.backend, events)
-		return nil
-	})
+	errs := q.publishBatch(jobs, events)
 	for i, job := range jobs {
-		failed := err
-		if i < len(errs) {
-			failed = errs[i]
-		}
 		q.running.remove(job.id)()
-		reply := newPublishReply(job, given[i], failed)
+		reply := newPublishReply(job, given[i], errs[i])
 		q.a.reply(reply, reply.size())
 		q.a.gate.leave()
 		q.a.jobs.Done()
 	}
+}
+
+func (q *sequences) publishBatch(jobs []publishJob, events []*core.Event) []error {
+	errs := make([]error, len(events))
+	batch, ok := q.backend.(core.BatchPublisher)
+	if !ok || len(events) == 1 {
+		for i, e := range events {
+			errs[i] = q.server.publish(jobs[i].ctx, q.backend, e)
+		}
+		return errs
+	}
+	err := q.server.guard("publish", func() error {
+		// One context is as good as the other: they were sent together.
+		copy(errs, batch.PublishBatch(jobs[0].ctx, events))
+		return nil
+	})
+	for i := range errs {
+		if err != nil {
+			errs[i] = err
+		}
+	}
+	return errs
 }
