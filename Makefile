@@ -11,7 +11,7 @@ GO_FILES := $(shell find . -name '*.go' -not -path './node_modules/*' 2>/dev/nul
 
 .PHONY: help
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/anybridge: $(GO_FILES) go.mod go.sum
 	@mkdir -p $(BIN)
@@ -29,6 +29,10 @@ tour: ## start the README's WAMP component and web app, beside "make run"
 	@scripts/setup python
 	@trap 'kill 0' EXIT; $(PYTHON) examples/tour/webapp.py & .venv/bin/python examples/tour/component.py
 
+.PHONY: demo
+demo: ## see messages travel between a Django site, a Flask app and WAMP; KEEP=1: stay up
+	@scripts/demo $(if $(KEEP),--keep)
+
 .PHONY: setup
 setup: ## install what the tests need into .venv and tests/node_modules
 	@scripts/setup
@@ -40,6 +44,10 @@ test: setup ## set up and run every test, with the race detector
 .PHONY: contrib
 contrib: ## check the Python packages alone: ruff, mypy and their tests
 	@scripts/contrib
+
+.PHONY: contrib-matrix
+contrib-matrix: ## run their tests over the versions of Python, Django and Flask
+	@scripts/contrib-matrix
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## vet, golangci-lint and formatting

@@ -234,6 +234,7 @@ func (b *Bridge) pumpEvents(g *subscriptionGroup) {
 				b.gap(g.pattern, e.Gap)
 				continue
 			}
+			e.Details = withoutForgery(e.Details)
 			if to := recipients(e, members); len(to) > 0 {
 				owed = append(owed, Owed{Event: e, ID: e.ID, To: to})
 				total += len(to)

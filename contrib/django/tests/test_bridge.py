@@ -3,17 +3,18 @@
 import asyncio
 import io
 import os
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 from pathlib import Path
 from urllib.request import urlopen
 
 import anybridge
+from anybridge import AuthError
 from anybridge.signing import derive_key
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser, User
 from django.core.cache import cache
 from django.core.management import call_command
 from django.core.management.base import CommandError
@@ -26,22 +27,15 @@ from anybridge_django import (
     Unavailable,
     acall,
     call,
+    call_later,
+    call_result,
     get_client,
     publish,
 )
 from anybridge_django.conf import raw
+from realbridge import eventually
 from shop import bridge, views
 from shop.models import Order
-
-
-def eventually(condition, seconds=15.0):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.05)
-    raise AssertionError("did not happen in time")
 
 
 def command(*args, **options):
@@ -52,27 +46,29 @@ def command(*args, **options):
 
 @unittest.skipUnless(realbridge.available(), "needs Go and the bridge's sources")
 class RealBridgeTest(LiveServerTestCase):
-    databases = ("default", "other")
+    databases: set[str] = {"default", "other"}  # noqa: RUF012 (Django has it so)
+    real: realbridge.RealBridge
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.real = realbridge.RealBridge()
+        cls.real = realbridge.RealBridge(disclose=True)
         cls.addClassCleanup(cls.real.stop)
 
     def setUp(self):
         cache.clear()
         bridge.events.clear()
+        bridge.outcomes.clear()
         views.received.clear()
         bridge.failures = 0
-        settings = {
+        here = {
             **raw(),
             "URL": self.real.url,
             "TOKEN": realbridge.TOKEN,
             "CALLBACK_URL": self.live_server_url + "/wamp/",
             "BACKEND": "anybridge.Client",
         }
-        overridden = override_settings(ANYBRIDGE=settings)
+        overridden = override_settings(ANYBRIDGE=here)
         overridden.enable()
         self.addCleanup(overridden.disable)
         self.addCleanup(self.forget)
@@ -106,8 +102,6 @@ class RealBridgeTest(LiveServerTestCase):
         self.assertEqual(asyncio.run(acall("com.shop.add2", [1, 2])), 3)
 
     def test_secrets_of_our_own_sign_the_callbacks(self):
-        from django.conf import settings
-
         secret = derive_key("anything")
         with override_settings(ANYBRIDGE={**settings.ANYBRIDGE, "SECRETS": [secret]}):
             command("anybridge_sync")
@@ -141,6 +135,69 @@ class RealBridgeTest(LiveServerTestCase):
         publish("com.shop.order", ["last"])
         eventually(lambda: ("com.shop.order", "last") in bridge.events)
         self.assertEqual(bridge.events.count(("com.shop.order", "tea")), 1)
+
+    def test_call_later(self):
+        id = call_later("com.shop.divide", [1, 4])
+        eventually(lambda: bridge.outcomes)
+        self.assertEqual(bridge.outcomes, [(id, "com.shop.divide", 0.25)])
+        failed = call_later("com.shop.stock", ["cake"])
+        eventually(lambda: len(bridge.outcomes) == 2)
+        self.assertEqual(
+            bridge.outcomes[1], (failed, "com.shop.stock", "com.shop.error.unknown: cake")
+        )
+        self.assertEqual(call_later("com.shop.divide", [1, 4], key=id), id)  # not again
+        call_later("com.shop.add2", [1, 2])
+        eventually(lambda: len(bridge.outcomes) == 3)
+        self.assertEqual(bridge.outcomes[2][1:], ("com.shop.add2", 3))
+
+    def test_call_for_a_user(self):
+        alice = User.objects.create_user("alice")
+        self.assertEqual(call("com.shop.who", user=alice), ["alice", "shop"])
+        self.assertEqual(call("com.shop.who", user="alice"), ["alice", "shop"])
+        self.assertEqual(call("com.shop.who", user=AnonymousUser()), ["", "shop"])
+        self.assertEqual(call_result("com.shop.who", user=alice).args, [["alice", "shop"]])
+        self.assertIn("alice", command("anybridge_call", "com.shop.who", "--user", "alice"))
+        with (
+            override_settings(
+                ANYBRIDGE={**settings.ANYBRIDGE, "TOKEN": realbridge.COMPONENT_TOKEN}
+            ),
+            self.assertRaises(AuthError),  # that token has no users: true
+        ):
+            call("com.shop.who", user=alice)
+
+    def test_two_keys_while_a_token_is_replaced(self):
+        former, new = "the-former-token-0123456789", "the-new-token-0123456789"
+        admin = f'  admin: {{token: "{realbridge.TOKEN}", allow: [admin]}}\n'
+        lines = '  shop: {{{}, allow: ["*"]}}\n'.format
+        real = realbridge.RealBridge(admin + lines(f'token: "{former}"'))
+        self.addCleanup(real.stop)
+
+        def app(**values):
+            return override_settings(ANYBRIDGE={**settings.ANYBRIDGE, "URL": real.url, **values})
+
+        def reload(what):
+            real.reload(admin + lines(what), admin=realbridge.TOKEN)
+
+        with app(TOKEN=former):
+            command("anybridge_sync")
+            self.assertEqual(call("com.shop.add2", [1, 2]), 3)
+        reload(f'token: "{new}", previous: "{former}"')
+        with app(TOKEN=former):  # the app that has not been told yet
+            self.assertEqual(call("com.shop.add2", [1, 2]), 3)
+        with app(TOKEN=new, PREVIOUS_TOKEN=former):
+            # What the former token has registered is signed with its key alone.
+            self.assertEqual(call("com.shop.add2", [1, 2]), 3)
+            command("anybridge_sync")
+            self.assertEqual(call("com.shop.add2", [1, 2]), 3)
+        with app(TOKEN=former):  # a process that is still of the former release
+            self.assertEqual(call("com.shop.add2", [1, 2]), 3)
+        with app(TOKEN=new):
+            self.assertEqual(call("com.shop.add2", [1, 2]), 3)
+            reload(f'token: "{new}"')
+            command("anybridge_sync")
+            self.assertEqual(call("com.shop.add2", [1, 2]), 3)
+        with app(TOKEN=former), self.assertRaises(AuthError):
+            call("com.shop.add2", [1, 2])
 
     def test_first_description(self):
         self.assertEqual(Client().get("/ordinary/").json(), {"result": "function of arg1"})
@@ -195,20 +252,20 @@ class RealBridgeTest(LiveServerTestCase):
                 "TEST_DATABASE": str(Path(folder, "db")),
                 "PYTHONPATH": os.pathsep.join([str(here), *sys.path]),
             }
-            with subprocess.Popen(
+            server = subprocess.Popen(
                 [sys.executable, "-m", "django", "runserver", f"127.0.0.1:{port}"],
                 env=environ,
                 cwd=folder,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
-            ) as server:
-                try:
-                    eventually(lambda: self.serves(port), 30)
-                    eventually(get_client().registrations)
-                    self.assertEqual(call("com.shop.add2", [1, 2]), 3)
-                finally:
-                    os.killpg(server.pid, signal.SIGTERM)
+            )
+            try:
+                eventually(lambda: self.serves(port))
+                eventually(get_client().registrations)
+                self.assertEqual(call("com.shop.add2", [1, 2]), 3)
+            finally:
+                realbridge.end_group(server)
 
     @staticmethod
     def serves(port):

@@ -20,11 +20,12 @@ def changed(**values):
 
 
 class DispatcherCase(TestCase):
-    databases = ("default", "other")
+    databases: set[str] = {"default", "other"}  # noqa: RUF012 (Django has it so)
 
     def setUp(self):
         cache.clear()
         bridge.events.clear()
+        bridge.outcomes.clear()
         bridge.failures = 0
         self.bridge_client = BridgeClient()
         self.invoke = self.bridge_client.invoke

@@ -14,7 +14,7 @@ from anybridge_django.testing import BridgeTestMixin, local_bridge
 
 
 class PublishTest(BridgeTestMixin, TransactionTestCase):
-    databases = ("default", "other")
+    databases: set[str] = {"default", "other"}  # noqa: RUF012 (Django has it so)
 
     def test_commit_publishes(self):
         response = Client().get("/buy/")
@@ -46,6 +46,19 @@ class PublishTest(BridgeTestMixin, TransactionTestCase):
     def test_what_has_no_json_is_raised_at_once(self):
         with transaction.atomic(), self.assertRaises(TypeError):
             publish("topic", [object()])
+
+    def test_args_are_a_list(self):
+        for wrong in ("text", b"bytes", {"a": 1}):
+            with self.assertRaises(TypeError):
+                publish("topic", wrong)  # type: ignore[arg-type]
+            with self.assertRaises(TypeError):
+                call("procedure", wrong)  # type: ignore[arg-type]
+
+    def test_other_settings_leave_the_stand_in(self):
+        with override_settings(ANYBRIDGE={**raw(), "TIMEOUT": 3}):
+            publish("one")
+        publish("two")
+        self.assertEqual([e.topic for e in self.bridge.outbox], ["one", "two"])
 
     def test_at_once(self):
         with transaction.atomic():
@@ -79,7 +92,7 @@ class PublishTest(BridgeTestMixin, TransactionTestCase):
 
 
 class CallTest(BridgeTestMixin, TestCase):
-    databases = ("default", "other")
+    databases: set[str] = {"default", "other"}  # noqa: RUF012 (Django has it so)
 
     def test_answers(self):
         self.bridge.respond("value", 1)
@@ -99,7 +112,7 @@ class CallTest(BridgeTestMixin, TestCase):
 
 
 class BridgeDownTest(TransactionTestCase):
-    databases = ("default", "other")
+    databases: set[str] = {"default", "other"}  # noqa: RUF012 (Django has it so)
 
     def settings_for(self, port, **more):
         here = {**raw(), "URL": f"http://127.0.0.1:{port}/", "BACKEND": "anybridge.Client"}

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -219,6 +219,48 @@ def test_around_sees_exceptions(registry: Registry) -> None:
     headers, content = signed_request("invocation", "zero", token=TOKEN)
     assert asyncio.run(dispatcher.adispatch(headers, content)).status == 500
     assert seen == ["add", "zero failed", "zero failed"]
+
+
+def test_coroutine_functions_are_surrounded_in_their_event_loop(registry: Registry) -> None:
+    loops: list[bool] = []
+
+    @contextmanager
+    def around(ctx: Context) -> Iterator[None]:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            loops.append(False)
+        else:
+            loops.append(True)
+        yield
+
+    @registry.rpc("later")
+    async def later() -> None: ...
+
+    dispatcher = make(registry, around=around)
+    for name, args in (("later", []), ("add", [1])):
+        headers, content = signed_request("invocation", name, args, token=TOKEN)
+        assert dispatcher.dispatch(headers, content).status < 300
+        assert asyncio.run(dispatcher.adispatch(headers, content)).status < 300
+    assert loops == [True, True, False, False]
+
+
+def test_threads_are_changed_once_and_only_for_plain_functions(registry: Registry) -> None:
+    changes: list[None] = []
+
+    async def run_sync(function: Callable[[], Any]) -> Any:
+        changes.append(None)
+        return await asyncio.to_thread(function)
+
+    @registry.rpc("later")
+    async def later() -> None: ...
+
+    dispatcher = make(registry, run_sync=run_sync)
+    for name, args, wanted in (("later", [], 0), ("add", [1], 1)):
+        changes.clear()
+        request = signed_request("invocation", name, args, token=TOKEN)
+        assert asyncio.run(dispatcher.adispatch(*request)).status < 300
+        assert len(changes) == wanted
 
 
 def test_coroutine_functions(registry: Registry) -> None:

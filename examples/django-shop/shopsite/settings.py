@@ -10,7 +10,6 @@ SECRET_KEY = os.environ.get("SHOP_SECRET_KEY", "django-insecure-for-the-example-
 ALLOWED_HOSTS = ["localhost", "127.0.0.1"]
 
 INSTALLED_APPS = [
-    "django.contrib.staticfiles",
     "anybridge_django",
     "shop",
 ]
@@ -29,7 +28,7 @@ TEMPLATES = [
         "OPTIONS": {"context_processors": ["django.template.context_processors.request"]},
     }
 ]
-STATIC_URL = "static/"
+TIME_ZONE = "UTC"
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

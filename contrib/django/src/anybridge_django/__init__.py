@@ -14,6 +14,7 @@ In ``bridge.py`` of any installed app::
 
 from anybridge import (
     ApplicationError,
+    AuthError,
     BridgeError,
     Context,
     Gone,
@@ -21,16 +22,21 @@ from anybridge import (
     NoSuchProcedure,
     RemoteError,
     Result,
+    Timeout,
     Unavailable,
 )
 
+from . import runserver as runserver  # connects itself to the reloader
 from .backends import get_client
 from .handlers import registry, rpc, sub
-from .sending import acall, apublish, call, publish
+from .results import on_result
+from .sending import acall, apublish, call, call_later, call_result, publish
+from .users import auser_of, user_of
 from .views import dispatcher
 
 __all__ = [
     "ApplicationError",
+    "AuthError",
     "BridgeError",
     "Context",
     "Gone",
@@ -38,14 +44,20 @@ __all__ = [
     "NoSuchProcedure",
     "RemoteError",
     "Result",
+    "Timeout",
     "Unavailable",
     "acall",
     "apublish",
+    "auser_of",
     "call",
+    "call_later",
+    "call_result",
     "dispatcher",
     "get_client",
+    "on_result",
     "publish",
     "registry",
     "rpc",
     "sub",
+    "user_of",
 ]

@@ -1,5 +1,4 @@
 from django.apps import AppConfig
-from django.utils.autoreload import autoreload_started
 from django.utils.module_loading import autodiscover_modules
 
 
@@ -10,8 +9,4 @@ class AnyBridgeConfig(AppConfig):
     verbose_name = "anybridge"
 
     def ready(self) -> None:
-        from . import checks  # noqa: F401
-        from .runserver import on_autoreload_started
-
         autodiscover_modules("bridge")
-        autoreload_started.connect(on_autoreload_started, dispatch_uid="anybridge_django.runserver")

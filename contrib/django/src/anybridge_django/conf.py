@@ -1,8 +1,15 @@
-"""The settings: the dict ANYBRIDGE, read when something needs it and not before."""
+"""The settings: the dict ANYBRIDGE, read when something needs it and not before.
+
+URL, TOKEN and CALLBACK_URL have two places more, which count if the dict does not have them:
+settings of their own, WAMP_BRIDGE_URL and so on, and the environment, ANYBRIDGE_URL and so
+on, where the bridge and its command line have theirs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +26,7 @@ KEYS = frozenset(
         "SECRETS",
         "PUBLISH_ON_COMMIT",
         "TOLERANCE",
+        "CACHE",
         "BACKEND",
     }
 )
@@ -39,7 +47,9 @@ class Conf:
     publish_on_commit: bool = True
     tolerance: float = 300.0
     """Seconds a callback's timestamp may be off."""
-    backend: str = "anybridge.Client"
+    cache: str = "default"
+    """The cache that knows which events were handled, by its name in CACHES."""
+    backend: str | Callable[..., Any] = "anybridge.Client"
 
     def keys(self) -> list[str]:
         """Return the keys that a callback may be signed with."""
@@ -56,20 +66,23 @@ def raw() -> Mapping[str, Any]:
 
 
 def conf() -> Conf:
-    """Return the settings of this moment, so that override_settings works."""
+    """Return the settings of this moment, so that override_settings works.
+
+    Raises ImproperlyConfigured for numbers that are none.
+    """
     given = raw()
     secrets = given.get("SECRETS") or ()
-    callback_url = str(given.get("CALLBACK_URL") or "")
     return Conf(
-        url=str(given.get("URL") or ""),
-        token=str(given.get("TOKEN") or ""),
-        callback_url=callback_url,
-        timeout=float(given.get("TIMEOUT", Conf.timeout)),
+        url=_found(given, "URL"),
+        token=_found(given, "TOKEN"),
+        callback_url=_found(given, "CALLBACK_URL"),
+        timeout=_seconds(given, "TIMEOUT", Conf.timeout),
         previous_token=str(given.get("PREVIOUS_TOKEN") or ""),
         secrets=(secrets,) if isinstance(secrets, str) else tuple(secrets),
         publish_on_commit=bool(given.get("PUBLISH_ON_COMMIT", True)),
-        tolerance=float(given.get("TOLERANCE", Conf.tolerance)),
-        backend=str(given.get("BACKEND") or Conf.backend),
+        tolerance=_seconds(given, "TOLERANCE", Conf.tolerance),
+        cache=str(given.get("CACHE") or Conf.cache),
+        backend=given.get("BACKEND") or Conf.backend,
     )
 
 
@@ -78,3 +91,19 @@ def required(name: str, value: str) -> str:
     if not value:
         raise ImproperlyConfigured(f'ANYBRIDGE["{name}"] is not set')
     return value
+
+
+def _found(given: Mapping[str, Any], name: str) -> str:
+    own = given.get(name) or getattr(settings, f"WAMP_BRIDGE_{name}", None)
+    return str(own or os.environ.get(f"ANYBRIDGE_{name}", ""))
+
+
+def _seconds(given: Mapping[str, Any], name: str, default: float) -> float:
+    value = given.get(name)
+    try:
+        seconds = default if value is None else float(value)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise ImproperlyConfigured(f'ANYBRIDGE["{name}"] is a number of seconds, not {value!r}')
+    return seconds

@@ -17,6 +17,7 @@ from anybridge import BridgeError, Unavailable
 from anybridge import Timeout as BridgeTimeout
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.autoreload import autoreload_started
 
 from . import syncing
 from .backends import get_client
@@ -29,9 +30,8 @@ PAUSES = (1, 2, 4, 8, 15, 30)
 
 def on_autoreload_started(**_: Any) -> None:
     """Start the thread, if this is runserver's child and there is something to register."""
-    if sys.argv[1:2] != ["runserver"] or not settings.DEBUG or not conf().callback_url:
-        return
-    threading.Thread(target=register, name="anybridge-register", daemon=True).start()
+    if sys.argv[1:2] == ["runserver"] and settings.DEBUG:
+        threading.Thread(target=register, name="anybridge-register", daemon=True).start()
 
 
 def register() -> None:
@@ -39,6 +39,8 @@ def register() -> None:
     attempt = 0
     while True:
         try:
+            if not conf().callback_url:
+                return  # the checks say so, if there are handlers
             p = syncing.plan()
             p.apply(get_client())
         except (Unavailable, BridgeTimeout) as error:
@@ -54,3 +56,8 @@ def register() -> None:
                 names = ", ".join([*p.register, *p.subscribe])
                 log.warning("registered with anybridge: %s", names)
             return
+
+
+# Here and not in AppConfig.ready: it is imported with the package, which a project may use
+# without having it in INSTALLED_APPS.
+autoreload_started.connect(on_autoreload_started, dispatch_uid="anybridge_django.runserver")

@@ -1,10 +1,11 @@
-"""Which deliveries were handled, kept in Django's default cache."""
+"""Which deliveries were handled, kept in one of Django's caches."""
 
 from __future__ import annotations
 
 import hashlib
 
-from django.core.cache import cache
+from django.core.cache import caches
+from django.core.cache.backends.base import BaseCache
 
 KEEP = 7 * 24 * 3600
 """Seconds for which a handled delivery is known. The bridge retries for two and a half days."""
@@ -20,17 +21,24 @@ class CacheSeen:
     whose handler failed, or whose process was killed, is handled again.
     """
 
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+
     def is_done(self, id: str) -> bool:
-        return bool(cache.get(_key(id)) == "done")
+        return bool(self._cache.get(_key(id)) == "done")
 
     def add(self, id: str) -> bool:
-        return bool(cache.add(_key(id), "running", timeout=RUNNING))
+        return bool(self._cache.add(_key(id), "running", timeout=RUNNING))
 
     def done(self, id: str) -> None:
-        cache.set(_key(id), "done", timeout=KEEP)
+        self._cache.set(_key(id), "done", timeout=KEEP)
 
     def discard(self, id: str) -> None:
-        cache.delete(_key(id))
+        self._cache.delete(_key(id))
+
+    @property
+    def _cache(self) -> BaseCache:
+        return caches[self._alias]  # each thread and task has a connection of its own
 
 
 def _key(id: str) -> str:

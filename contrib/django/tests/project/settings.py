@@ -1,9 +1,9 @@
 """The tests' project: everything on that breaks a callback view."""
 
-import os
+from os import environ
 from pathlib import Path
 
-DEBUG = os.environ.get("TEST_DEBUG") == "1"
+DEBUG = environ.get("TEST_DEBUG") == "1"
 SECRET_KEY = "tests"
 ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "project.urls"
@@ -27,7 +27,7 @@ MIDDLEWARE = [
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": os.environ.get("TEST_DATABASE", ":memory:"),
+        "NAME": environ.get("TEST_DATABASE", ":memory:"),
         "ATOMIC_REQUESTS": True,
     },
     "other": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:", "ATOMIC_REQUESTS": True},
@@ -35,12 +35,12 @@ DATABASES = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 BASE_DIR = Path(__file__).parent
 ANYBRIDGE = {
-    "URL": os.environ.get("TEST_BRIDGE", "http://127.0.0.1:9/"),
-    "TOKEN": os.environ.get("TEST_TOKEN", "the-token-of-the-shop-0123456789"),
-    "CALLBACK_URL": os.environ.get("TEST_CALLBACK_URL", "http://localhost:8000/wamp/"),
+    "URL": environ.get("TEST_BRIDGE", "http://127.0.0.1:9/"),
+    "TOKEN": environ.get("TEST_TOKEN", "the-token-of-the-shop-0123456789"),
+    "CALLBACK_URL": environ.get("TEST_CALLBACK_URL", "http://localhost:8000/wamp/"),
     "TIMEOUT": 5,
 }
-if not os.environ.get("TEST_BRIDGE"):
+if not environ.get("TEST_BRIDGE"):
     ANYBRIDGE["BACKEND"] = "anybridge_django.local.LocalBackend"
 LOGGING = {
     "version": 1,

@@ -3,10 +3,20 @@ import threading
 
 from django.db import connection
 
-from anybridge_django import ApplicationError, Context, Gone, Result, rpc, sub
+from anybridge_django import (
+    ApplicationError,
+    Context,
+    Gone,
+    Result,
+    on_result,
+    rpc,
+    sub,
+    user_of,
+)
 from shop.models import Order
 
 events = []
+outcomes = []
 failures = 0
 
 
@@ -48,12 +58,37 @@ def nothing():
     pass
 
 
+@rpc("com.shop.who")
+def who(*, ctx: Context):
+    return [user_of(ctx).get_username(), ctx.token]
+
+
+@on_result("com.shop.divide")
+def divided(ctx, outcome):
+    note(ctx, outcome)
+
+
+@on_result
+async def other_outcome(ctx, outcome):
+    await asyncio.sleep(0)
+    note(ctx, outcome)
+
+
+def note(ctx, outcome):
+    global failures
+    if failures:
+        failures -= 1
+        raise RuntimeError("not yet")
+    told = outcome.value if isinstance(outcome, Result) else str(outcome)
+    outcomes.append((ctx.message_id, ctx.name, told))
+
+
 @sub("com.shop.order", match="prefix")
 def on_order(order, *, ctx: Context, **rest):
     events.append((ctx.name, order))
 
 
-@sub("com.shop.flaky")
+@sub("com.shop.flaky", retry=[0.1, 0.1, 1, 5])
 def flaky(name):
     global failures
     Order.objects.create(name=name)

@@ -43,9 +43,9 @@ class Dispatcher:
     ``on_result`` takes what came of ``Client.call_later``.
 
     Hooks: ``around`` gives a context manager for each run of a handler, which sees its
-    exceptions. ``run_sync`` runs a plain function for ``adispatch``, by default in a
-    thread; ``run_async`` runs a coroutine for ``dispatch``, by default with
-    ``asyncio.run``.
+    exceptions; for a coroutine function it is entered in the event loop. ``run_sync`` runs
+    a plain function for ``adispatch``, by default in a thread; ``run_async`` runs a
+    coroutine for ``dispatch``, by default with ``asyncio.run``.
     """
 
     def __init__(
@@ -82,10 +82,14 @@ class Dispatcher:
         if claim is not None:
             return claim
         try:
-            with self._around(work.context):
-                value = work.run()
-                if inspect.isawaitable(value):
-                    value = self._run_async(_coroutine(value))
+            if work.is_async:
+                value = self._run_async(self._arun_around(work))
+            else:
+                with self._around(work.context):
+                    value = work.run()
+                    if inspect.isawaitable(value):
+                        run = value if inspect.iscoroutine(value) else _coroutine(value)
+                        value = self._run_async(run)
         except BaseException as error:
             return work.failed(error)
         return work.succeeded(value)
@@ -96,26 +100,43 @@ class Dispatcher:
         work = self._prepare(headers, body, query)
         if isinstance(work, Reply):
             return work
-        claim = await self._run_sync(work.claim)
-        if claim is not None:
-            return cast("Reply", claim)
+        aside = self._run_sync if work.once else _here  # what asks ``seen`` may block
+        if work.is_async:
+            claim = await aside(work.claim)
+            if claim is not None:
+                return cast("Reply", claim)
+            pending: Awaitable[Any] = self._arun_around(work)
+        else:
+            # In one go: to change threads costs more than everything else here.
+            done = await self._run_sync(lambda: self._run_plain(work))
+            if isinstance(done, Reply):
+                return done
+            pending = done
         try:
-            if work.is_async:
-                with self._around(work.context):
-                    value = await work.run()
-            else:
-                value = await self._run_sync(lambda: self._run_around(work))
-                if inspect.isawaitable(value):
-                    value = await value
+            value = await pending
         except BaseException as error:
             failure = error
         else:
-            return cast("Reply", await self._run_sync(lambda: work.succeeded(value)))
-        return cast("Reply", await self._run_sync(lambda: work.failed(failure)))
+            return cast("Reply", await aside(lambda: work.succeeded(value)))
+        return cast("Reply", await aside(lambda: work.failed(failure)))
 
-    def _run_around(self, work: _Work) -> Any:
+    def _run_plain(self, work: _Work) -> Reply | Awaitable[Any]:
+        """Claims and runs. Returns the answer, or what a plain function left to await."""
+        claim = work.claim()
+        if claim is not None:
+            return claim
+        try:
+            with self._around(work.context):
+                value = work.run()
+        except BaseException as error:
+            return work.failed(error)
+        if inspect.isawaitable(value):
+            return value
+        return work.succeeded(value)
+
+    async def _arun_around(self, work: _Work) -> Any:
         with self._around(work.context):
-            return work.run()
+            return await work.run()
 
     def _prepare(self, headers: Mapping[str, str], body: bytes, query: str) -> _Work | Reply:
         """What is to be done, or the answer if that is nothing."""
@@ -157,11 +178,11 @@ class _Work:
         self.is_async = inspect.iscoroutinefunction(function)
         self._seen = dispatcher.seen
         self._debug = dispatcher._debug
-        self._once = context.kind != "invocation"
+        self.once = context.kind != "invocation"
 
     def claim(self) -> Reply | None:
         """Claims what must not be done twice, or answers."""
-        if not self._once:
+        if not self.once:
             return None
         if self._seen.is_done(self.context.id):
             return Reply(200)
@@ -172,7 +193,7 @@ class _Work:
         return reply.later(1)
 
     def succeeded(self, value: Any) -> Reply:
-        if self._once:
+        if self.once:
             self._seen.done(self.context.id)
             return Reply(204)
         try:
@@ -182,7 +203,7 @@ class _Work:
 
     def failed(self, error: BaseException) -> Reply:
         """What an exception means. One that ends the process or task goes on."""
-        if self._once:
+        if self.once:
             self._seen.discard(self.context.id)
         if not isinstance(error, Exception):
             raise error
@@ -191,9 +212,9 @@ class _Work:
                 return reply.later(error.seconds)
             case Gone():
                 return reply.problem(410, "not_found", "the app wants this no more")
-            case _Misfit() if not self._once:
+            case _Misfit() if not self.once:
                 return reply.raised(reply.INVALID_ARGUMENT, [str(error)])
-            case ApplicationError() if not self._once:
+            case ApplicationError() if not self.once:
                 try:
                     return reply.application_error(error)
                 except (TypeError, ValueError, RecursionError) as inner:
@@ -221,6 +242,10 @@ def _handler_work(dispatcher: Dispatcher, message: Message, handler: Handler) ->
         return handler.function(*args, **kwargs)
 
     return _Work(dispatcher, message.context, run, handler.function)
+
+
+async def _here(function: Callable[[], Any]) -> Any:
+    return function()
 
 
 async def _coroutine(value: Awaitable[Any]) -> Any:

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, TypeVar, overload
 from urllib.parse import urlencode
 
@@ -28,7 +29,7 @@ class Handler:
     function: Function
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Tells this handler from others in the URL of its callbacks. It depends on the
         name and the match policy alone: processes, releases and restarts agree on it."""
@@ -41,7 +42,7 @@ class Handler:
         module = getattr(self.function, "__module__", None) or "?"
         return f"{module}.{getattr(self.function, '__qualname__', repr(self.function))}"
 
-    @property
+    @cached_property
     def wants_context(self) -> bool:
         """Whether the function has a parameter named ``ctx``."""
         signature = self.signature
@@ -51,7 +52,7 @@ class Handler:
             parameter.KEYWORD_ONLY,
         )
 
-    @property
+    @cached_property
     def signature(self) -> inspect.Signature | None:
         """The function's parameters, or None if they cannot be known."""
         try:
@@ -207,9 +208,13 @@ class Registry:
         """The handler of what is named: the one with this id, or without an id the one
         that fits best (exact, then the longest prefix, then wildcards). None if there is
         none, or if the one with the id does not cover the name."""
-        handlers: Sequence[Handler] = (
-            list(self.procedures.values()) if kind == "rpc" else self.subscriptions
-        )
+        handlers: Sequence[Handler] = self.subscriptions
+        if kind == "rpc":
+            known = self.procedures.get(name)
+            # Nothing fits better, so there is no need to look at all of them.
+            if known and known.match == "exact" and handler_id in (None, "", known.id):
+                return known
+            handlers = list(self.procedures.values())
         fitting = [
             handler
             for handler in handlers

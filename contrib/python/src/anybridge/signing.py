@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import hashlib
 import hmac
 import time
@@ -21,6 +22,7 @@ class SignatureError(Exception):
         self.reason = reason
 
 
+@functools.lru_cache(maxsize=64)  # an app has a few, and asks at each callback
 def derive_key(token: str) -> str:
     """The key of callbacks to what ``token`` has registered, where no ``secret`` was
     given: ``whsec_`` and base64."""

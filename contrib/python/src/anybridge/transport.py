@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import ssl
-from typing import Protocol
+from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import urllib3
 from urllib3.exceptions import (
+    ClosedPoolError,
     ConnectTimeoutError,
     HTTPError,
     NewConnectionError,
@@ -36,20 +38,22 @@ class Pool:
     def __init__(self, url: str, size: int) -> None:
         self._url = url
         self._size = size
-        self._held: tuple[int, urllib3.PoolManager] | None = None
+        self._path = urlsplit(url).path
+        self._held: tuple[int, urllib3.HTTPConnectionPool] | None = None
 
     def send(self, request: Request, timeout: float) -> Answer:
         try:
-            response = self._manager().request(
+            response = self._pool().urlopen(
                 request.method,
-                self._url + request.path,
+                self._path + request.path,
                 body=request.body,
                 headers=dict(request.headers),
                 timeout=urllib3.Timeout(total=timeout),
                 retries=False,
                 redirect=False,
             )
-        except (NewConnectionError, ConnectTimeoutError) as error:
+        # A pool that another thread closes meanwhile has sent nothing either.
+        except (NewConnectionError, ConnectTimeoutError, ClosedPoolError) as error:
             raise unreachable(self._url) from NotSentError(str(error))
         except ReadTimeoutError as error:
             raise Timeout(f"no answer from {self._url} in time") from error
@@ -62,16 +66,18 @@ class Pool:
         """Closes what this process has opened. The next request opens it anew."""
         held, self._held = self._held, None
         if held is not None and held[0] == os.getpid():
-            held[1].clear()
+            held[1].close()
 
-    def _manager(self) -> urllib3.PoolManager:
+    def _pool(self) -> urllib3.HTTPConnectionPool:
         # No lock, which a fork could inherit while it is held. Two threads that are first
-        # at the same time make two managers, of which one is dropped after its request.
+        # at the same time make two pools, of which one is dropped after its request.
         held = self._held
         if held is None or held[0] != os.getpid():
-            context = ssl.create_default_context() if self._url.startswith("https:") else None
-            manager = urllib3.PoolManager(num_pools=1, maxsize=self._size, ssl_context=context)
-            held = self._held = (os.getpid(), manager)
+            options: dict[str, Any] = {"maxsize": self._size}
+            if self._url.startswith("https:"):
+                options["ssl_context"] = ssl.create_default_context()
+            pool = urllib3.connection_from_url(self._url, **options)
+            held = self._held = (os.getpid(), pool)
         return held[1]
 
 

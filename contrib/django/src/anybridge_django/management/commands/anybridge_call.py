@@ -5,7 +5,7 @@ from anybridge import BridgeError
 from anybridge.words import split
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ...backends import get_client
+from ...sending import call_result
 
 
 class Command(BaseCommand):
@@ -15,12 +15,17 @@ class Command(BaseCommand):
         parser.add_argument("procedure")
         parser.add_argument("args", nargs="*", help="JSON or plain text; NAME=VALUE for kwargs")
         parser.add_argument("--timeout", type=float, help="seconds")
+        parser.add_argument("--user", help="for whom; the token needs users: true")
 
     def handle(self, *args: Any, **options: Any) -> None:
         given, kwargs = split(list(args))
         try:
-            result = get_client().call_result(
-                options["procedure"], given, kwargs, timeout=options["timeout"]
+            result = call_result(
+                options["procedure"],
+                given,
+                kwargs,
+                timeout=options["timeout"],
+                user=options["user"],
             )
         except BridgeError as error:
             raise CommandError(str(error)) from error

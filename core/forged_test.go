@@ -1,0 +1,22 @@
+package core
+
+import (
+	"encoding/json"
+	"testing"
+)
+
+func TestForgedPublishersAreTakenOut(t *testing.T) {
+	for details, want := range map[string]string{
+		``:                                       ``,
+		`{"publisher":7}`:                        `{"publisher":7}`,
+		`{"publisher_token":"shop"}`:             `{}`,
+		`{"publisher\u005ftoken":"shop"}`:        `{}`,
+		`{"a": "\"", "b": 1}`:                    `{"a": "\"", "b": 1}`,
+		`{"publisher_token":"shop","topic":"t"}`: `{"topic":"t"}`,
+		`["publisher_token"]`:                    ``,
+	} {
+		if got := string(withoutForgery(json.RawMessage(details))); got != want {
+			t.Errorf("%s: got %s, want %s", details, got, want)
+		}
+	}
+}
