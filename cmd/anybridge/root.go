@@ -66,7 +66,7 @@ configuration.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{cmd: cmd, message: err.Error()} })
 	root.AddCommand(
 		newServe(c), newCheck(c), newInit(c), newSchema(c), newToken(c),
-		newCall(c), newPublish(c), newDeliveries(c), newReplay(c), newRoute(c), newStatus(c), newReload(c), newVersion(c), newBackend(c),
+		newCall(c), newPublish(c), newDeliveries(c), newReplay(c), newRoute(c), newStatus(c), newReload(c), newVersion(c), newPlugin(c), newBackend(c),
 	)
 	return root
 }

@@ -6,7 +6,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/anybridge/anybridge/backends/irc"
+	"github.com/anybridge/anybridge/backends/redis"
 	"github.com/anybridge/anybridge/backends/wamp"
+	"github.com/anybridge/anybridge/backends/xmpp"
 	"github.com/anybridge/anybridge/cmd/anybridge/internal/config"
 	"github.com/anybridge/anybridge/core"
 )
@@ -36,6 +39,24 @@ func builtins() []builtin {
 			paths:    []string{"router.tls.cert", "router.tls.key"},
 			tokens:   true,
 			describe: describeWAMP,
+		},
+		{
+			kind:  "redis",
+			new:   func(log *slog.Logger) core.Backend { return redis.New(log) },
+			check: redis.CheckConfig,
+			paths: []string{"tls.ca", "tls.cert", "tls.key"},
+		},
+		{
+			kind:  "irc",
+			new:   func(log *slog.Logger) core.Backend { return irc.New(log) },
+			check: irc.CheckConfig,
+			paths: []string{"tls.ca", "tls.cert", "tls.key"},
+		},
+		{
+			kind:  "xmpp",
+			new:   func(log *slog.Logger) core.Backend { return xmpp.New(log) },
+			check: xmpp.CheckConfig,
+			paths: []string{"tls.ca"},
 		},
 	}
 }

@@ -7,6 +7,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -29,6 +30,7 @@ type echo struct {
 	log *slog.Logger
 
 	mu         sync.Mutex
+	closed     chan struct{} // nil before Open
 	greeting   string
 	lastID     int
 	subs       map[core.Pattern]*core.Pipe[*core.Event]
@@ -51,14 +53,17 @@ func (b *echo) Open(_ context.Context, config json.RawMessage) (core.Info, error
 		Greeting string `json:"greeting"`
 	}{"hello"}
 	if len(config) > 0 {
-		if err := json.Unmarshal(config, &settings); err != nil {
+		d := json.NewDecoder(bytes.NewReader(config))
+		d.DisallowUnknownFields() // people mistype keys
+		if err := d.Decode(&settings); err != nil {
 			return core.Info{}, core.Errorf(core.InvalidArgument, "read config: %w", err)
 		}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.greeting = settings.Greeting
-	if b.subs == nil {
+	if b.closed == nil {
+		b.closed = make(chan struct{})
 		b.subs = map[core.Pattern]*core.Pipe[*core.Event]{}
 		b.procedures = map[core.Pattern]*procedure{}
 	}
@@ -79,6 +84,10 @@ func (b *echo) Publish(ctx context.Context, e *core.Event) error {
 	}
 	var to []*core.Pipe[*core.Event]
 	b.mu.Lock()
+	if b.isClosed() {
+		b.mu.Unlock()
+		return core.Errorf(core.Unavailable, "the echo is closed")
+	}
 	e.ID, answer.ID = fmt.Sprint(b.lastID+1), fmt.Sprint(b.lastID+2)
 	b.lastID += 2
 	for pattern, sub := range b.subs {
@@ -96,11 +105,24 @@ func (b *echo) Publish(ctx context.Context, e *core.Event) error {
 	return nil
 }
 
+// isClosed reports whether Close has been called. b.mu is held.
+func (b *echo) isClosed() bool {
+	select {
+	case <-b.closed:
+		return true
+	default:
+		return false
+	}
+}
+
 // Subscribe implements core.Backend.
 func (b *echo) Subscribe(_ context.Context, p core.Pattern) (core.Stream[*core.Event], error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.subs[p] != nil {
+	switch {
+	case b.isClosed():
+		return nil, core.Errorf(core.Unavailable, "the echo is closed")
+	case b.subs[p] != nil:
 		return nil, core.Errorf(core.AlreadyExists, "%s is subscribed already", p)
 	}
 	sub := core.NewPipe[*core.Event](pipeItems, 0, func() {
@@ -116,7 +138,10 @@ func (b *echo) Subscribe(_ context.Context, p core.Pattern) (core.Stream[*core.E
 func (b *echo) Register(_ context.Context, p core.Pattern, _ core.RegisterOptions) (core.Stream[*core.Invocation], error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.procedures[p] != nil {
+	switch {
+	case b.isClosed():
+		return nil, core.Errorf(core.Unavailable, "the echo is closed")
+	case b.procedures[p] != nil:
 		return nil, core.Errorf(core.AlreadyExists, "%s is registered already", p)
 	}
 	callee := &procedure{gone: make(chan struct{})}
@@ -134,11 +159,13 @@ func (b *echo) Register(_ context.Context, p core.Pattern, _ core.RegisterOption
 func (b *echo) Call(ctx context.Context, c *core.Call) (*core.Result, error) {
 	b.mu.Lock()
 	callee := b.procedures[core.Pattern{Address: c.Procedure, Match: core.Exact}]
-	greeting := b.greeting
+	greeting, closed := b.greeting, b.isClosed()
 	b.mu.Unlock()
 	switch {
+	case closed:
+		return nil, core.Errorf(core.Unavailable, "the echo is closed")
 	case callee != nil:
-		return invoke(ctx, callee, c)
+		return b.invoke(ctx, callee, c)
 	case c.Procedure.Name == "echo":
 		return &core.Result{Payload: c.Payload, Details: c.Caller.Details()}, nil
 	case c.Procedure.Name == "greet":
@@ -149,7 +176,7 @@ func (b *echo) Call(ctx context.Context, c *core.Call) (*core.Result, error) {
 }
 
 // invoke passes a call on to the bridge and waits for its answer.
-func invoke(ctx context.Context, callee *procedure, c *core.Call) (*core.Result, error) {
+func (b *echo) invoke(ctx context.Context, callee *procedure, c *core.Call) (*core.Result, error) {
 	type answer struct {
 		result *core.Result
 		err    error
@@ -176,6 +203,8 @@ func invoke(ctx context.Context, callee *procedure, c *core.Call) (*core.Result,
 	select {
 	case a := <-answers:
 		return a.result, a.err
+	case <-b.closed:
+		return nil, core.Errorf(core.Unavailable, "the echo is closed")
 	case <-callee.gone:
 		return nil, core.Errorf(core.Unavailable, "%s was unregistered", c.Procedure)
 	case <-ctx.Done():
@@ -187,13 +216,21 @@ func invoke(ctx context.Context, callee *procedure, c *core.Call) (*core.Result,
 func (b *echo) Status(context.Context) (core.Status, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return core.Status{State: core.Up, Counters: map[string]int64{"events": int64(b.lastID), "subscriptions_now": int64(len(b.subs))}}, nil
+	st := core.Status{State: core.Up, Counters: map[string]int64{"events": int64(b.lastID), "subscriptions_now": int64(len(b.subs))}}
+	if b.isClosed() {
+		st.State, st.Reason = core.Down, "closed"
+	}
+	return st, nil
 }
 
 // Close implements core.Backend.
 func (b *echo) Close(context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.closed == nil || b.isClosed() {
+		return nil
+	}
+	close(b.closed)
 	for _, sub := range b.subs {
 		sub.End(nil)
 	}

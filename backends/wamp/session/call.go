@@ -24,6 +24,9 @@ func (s *Session) Call(ctx context.Context, call *core.Call) (*core.Result, erro
 	if err != nil {
 		return nil, err
 	}
+	if err := checkDepth(call.Payload); err != nil {
+		return nil, err
+	}
 	payload := sent(call)
 	if err := c.prepare(payload); err != nil {
 		return nil, err

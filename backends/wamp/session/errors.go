@@ -114,6 +114,9 @@ func (t *errorTable) write(request wamp.ID, err error) *wamp.Error {
 		}
 	}
 	payload := e.Payload
+	if checkDepth(payload) != nil {
+		payload = core.Payload{}
+	}
 	if payload.Args == nil && payload.Kwargs == nil && e.Message != "" {
 		payload.Args, _ = json.Marshal([]string{e.Message}) // strings always marshal
 	}

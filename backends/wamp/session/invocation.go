@@ -207,6 +207,9 @@ func (inv *invocation) procedure() string {
 
 // reply is core.Invocation.Reply.
 func (inv *invocation) reply(result *core.Result, err error) {
+	if err == nil && result != nil {
+		err = checkDepth(result.Payload)
+	}
 	if err != nil {
 		inv.settle(inv.c.s.errors.write(inv.msg.Request, err))
 		return

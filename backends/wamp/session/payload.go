@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 
@@ -54,6 +55,23 @@ func newPayload(p core.Payload) *wire.Payload {
 	}
 	return wire.NewPayload(wire.JSON, p.Args, p.Kwargs)
 }
+
+// checkDepth refuses what routers refuse, some of them by ending the session: more than
+// wire's default of nested lists and maps.
+func checkDepth(p core.Payload) error {
+	for _, text := range []json.RawMessage{p.Args, p.Kwargs} {
+		if bytes.Count(text, []byte("["))+bytes.Count(text, []byte("{")) <= safeDepth {
+			continue
+		}
+		if err := wire.Validate(wire.JSON, text, wire.Limits{MaxSize: len(text)}); err != nil {
+			return core.Errorf(core.InvalidArgument, "payload: %w", err)
+		}
+	}
+	return nil
+}
+
+// safeDepth is how many lists and maps there may be however they are nested.
+const safeDepth = 512
 
 // payloadSize is what a message counts in a queue.
 func payloadSize(msg wamp.Message) int {

@@ -26,6 +26,9 @@ func (s *Session) Publish(ctx context.Context, e *core.Event) error {
 	if err != nil {
 		return err
 	}
+	if err := checkDepth(e.Payload); err != nil {
+		return err
+	}
 	payload := newPayload(e.Payload)
 	if err := c.prepare(payload); err != nil {
 		return err

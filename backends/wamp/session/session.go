@@ -71,10 +71,11 @@ type Session struct {
 	restoring     context.Context //nolint:containedctx // ends with ctx, or earlier: Close restores nothing
 	stopRestoring context.CancelFunc
 
-	current atomic.Pointer[conn] // nil while disconnected; set with mu held
-	closed  atomic.Bool          // no more requests; set with mu held
-	tried   chan struct{}        // closed after the first attempt
-	poke    chan struct{}        // cuts the pause before the next attempt short
+	lostAt  atomic.Pointer[time.Time] // when the last connection ended
+	current atomic.Pointer[conn]      // nil while disconnected; set with mu held
+	closed  atomic.Bool               // no more requests; set with mu held
+	tried   chan struct{}             // closed after the first attempt
+	poke    chan struct{}             // cuts the pause before the next attempt short
 
 	mu       sync.Mutex // guards what follows; never held across I/O
 	target   Target
@@ -249,6 +250,8 @@ func (s *Session) live(c *conn, moves int) {
 	case <-c.done:
 	case <-s.ctx.Done():
 	}
+	lost := time.Now()
+	s.lostAt.Store(&lost)
 	s.mu.Lock()
 	s.current.Store(nil)
 	s.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gammazero/nexus/v3/wamp"
@@ -28,14 +29,21 @@ type subscription struct {
 	closed   chan struct{} // Close has begun
 	released chan struct{} // Close is done
 
+	established atomic.Bool // on any connection so far
+
+	puts  sync.Mutex // held while something is put into the queue
+	lost  int64      // how many events did not fit since the last that did
+	since time.Time  // when the first of them came
+
 	rest []arrival // taken out of the queue by Next, and not handed on
 	out  []*core.Event
 }
 
-// arrival is an event as it waits for its consumer, who converts it.
+// arrival is an event as it waits for its consumer, who converts it; or a gap.
 type arrival struct {
 	msg  *wamp.Event
 	time time.Time
+	gap  *core.Gap
 }
 
 // Subscribe returns when the router has accepted the subscription.
@@ -89,6 +97,9 @@ func (b *subscription) establish(ctx context.Context, c *conn) error {
 			if !late {
 				b.at, b.id = c, m.Subscription
 				c.subs[m.Subscription] = b
+				if b.established.Swap(true) {
+					b.reconnected()
+				}
 			}
 			undo := late
 			c.mu.Unlock()
@@ -179,13 +190,45 @@ func (c *conn) event(m *wamp.Event) {
 }
 
 // put never waits: an event for which there is no room is dropped, counted and
-// logged.
+// logged. Before the next one that fits, a gap says how many there were.
 func (b *subscription) put(a arrival) {
-	if b.queue.TryPut(a, payloadSize(a.msg)) || isClosed(b.closed) {
+	b.puts.Lock()
+	defer b.puts.Unlock()
+	if b.lost > 0 && b.queue.TryPut(arrival{gap: &core.Gap{
+		Since: b.since, Until: a.time, Lost: b.lost, Reason: "the queue of the subscription was full",
+	}}, gapSize) {
+		b.lost = 0
+	}
+	if b.lost == 0 && b.queue.TryPut(a, payloadSize(a.msg)) || isClosed(b.closed) {
 		return
 	}
+	if b.lost == 0 {
+		b.since = a.time
+	}
+	b.lost++
 	b.s.count.eventsDropped.Add(1)
 	b.s.limitedWarn("event dropped: the queue is full", slog.String("subscription", b.pattern.Name), slog.Int("queued", b.queue.Len()))
+}
+
+// gapSize is what a gap counts in a queue.
+const gapSize = 256
+
+// reconnected puts the time without a connection into the queue as a gap. If that is full,
+// the gap of the overflow begins earlier instead.
+func (b *subscription) reconnected() {
+	b.puts.Lock()
+	defer b.puts.Unlock()
+	now := time.Now()
+	since := now
+	if t := b.s.lostAt.Load(); t != nil {
+		since = *t
+	}
+	if b.lost > 0 || !b.queue.TryPut(arrival{gap: &core.Gap{Since: since, Until: now, Reason: "the connection to the router was lost"}}, gapSize) {
+		if b.lost == 0 {
+			b.since = since
+		}
+		b.lost++
+	}
 }
 
 // topic is the concrete topic of an event.
@@ -213,6 +256,10 @@ func (b *subscription) Next(ctx context.Context) ([]*core.Event, error) {
 		clear(b.out)
 		b.out = b.out[:0]
 		for i := range b.rest[:n] {
+			if gap := b.rest[i].gap; gap != nil {
+				b.out = append(b.out, &core.Event{Topic: b.pattern.Address, Gap: gap})
+				continue
+			}
 			e, err := b.read(&b.rest[i])
 			if err != nil {
 				b.s.count.damaged.Add(1)

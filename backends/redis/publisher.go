@@ -1,0 +1,224 @@
+package redis
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/anybridge/anybridge/core"
+)
+
+// publisher sends PUBLISH commands over one connection: everything that waits goes
+// out in one write, and the replies come back in order. Nothing waits for a batch to
+// fill.
+type publisher struct {
+	sys    *system
+	health *health
+	link   atomic.Pointer[publishLink] // nil while disconnected
+
+	commands, bytes atomic.Int64 // on their way
+}
+
+// maxPublishes and maxPublishBytes bound what is on its way to Redis.
+const (
+	maxPublishes    = 16 << 10
+	maxPublishBytes = 64 << 20
+	maxWrite        = 256 << 10
+)
+
+// publishLink is the publisher's present connection.
+type publishLink struct {
+	*conn
+	out     *core.Pipe[*request] // bounded by publisher.commands
+	waiting chan *request        // sent, in order
+}
+
+// request is a command whose reply somebody waits for.
+type request struct {
+	command []byte
+	reply   chan error // has room for one
+}
+
+func newPublisher(sys *system) *publisher {
+	return &publisher{sys: sys, health: newHealth("publish", sys.log)}
+}
+
+// start sends a command. Its error, or nil, comes out of the request's reply.
+func (p *publisher) start(command []byte) (*request, error) {
+	link := p.link.Load()
+	if link == nil {
+		return nil, p.health.unavailable()
+	}
+	size := int64(len(command))
+	if n, b := p.commands.Add(1), p.bytes.Add(size); n > maxPublishes || b > maxPublishBytes && n > 1 {
+		p.done(size)
+		e := core.Errorf(core.TooMany, "%d messages of %d bytes together are on their way to redis", n-1, b-size)
+		e.RetryAfter = 100 * time.Millisecond
+		return nil, e
+	}
+	r := &request{command: command, reply: make(chan error, 1)}
+	if !link.out.TryPut(r, len(command)) {
+		p.done(size)
+		return nil, p.health.unavailable()
+	}
+	return r, nil
+}
+
+func (p *publisher) done(size int64) {
+	p.commands.Add(-1)
+	p.bytes.Add(-size)
+}
+
+// finish hands a request its outcome.
+func (p *publisher) finish(r *request, err error) {
+	if r.command != nil {
+		p.done(int64(len(r.command)))
+	}
+	r.reply <- err
+}
+
+// wait returns a request's outcome. When ctx ends first, the event may be published
+// all the same.
+func (r *request) wait(ctx context.Context) error {
+	select {
+	case err := <-r.reply:
+		return err
+	case <-ctx.Done():
+		return core.AsError(ctx.Err())
+	}
+}
+
+// session serves one connection until it fails or ctx ends.
+func (p *publisher) session(ctx context.Context) error {
+	c, err := p.sys.dial(ctx)
+	if err != nil {
+		return err
+	}
+	link := &publishLink{conn: c, out: core.NewPipe[*request](0, 0, nil), waiting: make(chan *request, maxPublishes+16)}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+	defer stop()
+	reading, probing := make(chan struct{}), make(chan struct{})
+	go func() { defer close(reading); cancel(p.read(link)) }()
+	go func() { defer close(probing); cancel(probe(ctx, p.sys, c, link.ping)) }()
+	p.link.Store(link)
+	p.health.up(c.addr)
+
+	cancel(p.write(ctx, link))
+	p.link.Store(nil)
+	<-reading
+	<-probing
+	err = p.sys.error(context.Cause(ctx))
+	if core.CodeOf(err) == core.Canceled {
+		err = core.Errorf(core.Unavailable, "the backend is closed")
+	}
+	lost := core.Errorf(core.Unavailable, "the connection was lost before redis answered: %w", err)
+	lost.RetryAfter = firstPause
+	p.fail(link, lost)
+	return err
+}
+
+// fail ends the link's requests, sent or not.
+func (p *publisher) fail(link *publishLink, err error) {
+	link.out.End(nil)
+	for {
+		select {
+		case r := <-link.waiting:
+			p.finish(r, err)
+			continue
+		default:
+		}
+		break
+	}
+	for {
+		rest, end := link.out.Next(context.Background())
+		if end != nil {
+			return
+		}
+		for _, r := range rest {
+			p.finish(r, err)
+		}
+	}
+}
+
+// write is the one who writes to the link.
+func (p *publisher) write(ctx context.Context, link *publishLink) error {
+	var buffer []byte
+	for {
+		requests, err := link.out.Next(ctx)
+		if err != nil {
+			return context.Cause(ctx)
+		}
+		for i, r := range requests {
+			command := r.command
+			if command == nil {
+				command = pingCommand()
+			}
+			link.waiting <- r // bounded by publisher.commands
+			buffer = append(buffer, command...)
+			if len(buffer) < maxWrite && i < len(requests)-1 {
+				continue
+			}
+			if err := link.send(buffer); err != nil {
+				for _, left := range requests[i+1:] {
+					p.finish(left, p.health.unavailable())
+				}
+				return err
+			}
+			buffer = buffer[:0]
+		}
+		if cap(buffer) > 2*maxWrite {
+			buffer = nil
+		}
+	}
+}
+
+// read is the one who reads from the link.
+func (p *publisher) read(link *publishLink) error {
+	for {
+		if link.r.Buffered() == 0 {
+			_ = link.SetReadDeadline(time.Now().Add(3 * p.sys.cfg.ping))
+		}
+		reply, err := link.read(0)
+		if err != nil {
+			return err
+		}
+		select {
+		case r := <-link.waiting:
+			e, refused := reply.(replyError)
+			if refused {
+				p.finish(r, p.sys.error(e))
+			} else {
+				p.finish(r, nil)
+			}
+			if refused && isReply(e, "READONLY") {
+				return e // a master no more
+			}
+		default:
+			return errProtocol
+		}
+	}
+}
+
+func (l *publishLink) ping() { l.out.TryPut(&request{reply: make(chan error, 1)}, 0) }
+
+func pingCommand() []byte { return command(nil, "PING") }
+
+// probe calls ping in every interval until ctx ends, and reports when the connection
+// leads to a master no more.
+func probe(ctx context.Context, sys *system, c *conn, ping func()) error {
+	tick := time.NewTicker(sys.cfg.ping)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+			ping()
+			if sys.moved(ctx, c) {
+				return core.Errorf(core.Unavailable, "%s is the master no more", c.addr)
+			}
+		}
+	}
+}
