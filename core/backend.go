@@ -87,6 +87,15 @@ type Stream[T any] interface {
 	Close() error
 }
 
+// Confirmer is what a Stream of events can be beside: one whose system keeps an event
+// until it is told that somebody has taken charge of it.
+type Confirmer interface {
+	// Confirm says that the first n of the values that Next has handed out and that were
+	// not confirmed before are safe: they will not be asked for again. It does not block
+	// on the network, and may be called while Next waits.
+	Confirm(n int)
+}
+
 // RegisterOptions say how a procedure is shared.
 type RegisterOptions struct {
 	// Invoke is WAMP's invocation policy: "single" (also when empty), "first",

@@ -226,6 +226,7 @@ func (b *Bridge) pumpEvents(g *subscriptionGroup) {
 			return
 		}
 		b.stats.EventsIn.Add(int64(len(events)))
+		count := len(events)
 		members := *g.members.Load()
 		owed = owed[:0]
 		total := 0
@@ -240,13 +241,15 @@ func (b *Bridge) pumpEvents(g *subscriptionGroup) {
 				total += len(to)
 			}
 		}
-		if total == 0 {
-			continue
+		if total > 0 {
+			if err := b.deliver(g.pattern, owed); err != nil {
+				return // the bridge is closing
+			}
+			b.stats.Deliveries.Add(int64(total))
 		}
-		if err := b.deliver(g.pattern, owed); err != nil {
-			return // the bridge is closing
+		if c, ok := g.stream.(Confirmer); ok {
+			c.Confirm(count)
 		}
-		b.stats.Deliveries.Add(int64(total))
 	}
 }
 

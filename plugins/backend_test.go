@@ -163,7 +163,22 @@ func (b *testBackend) Subscribe(_ context.Context, p core.Pattern) (core.Stream[
 		delete(b.subs, p)
 	})
 	b.subs[p] = s
+	if strings.HasPrefix(p.Name, "echo.confirmed") {
+		return &confirmedStream{s, b}, nil
+	}
 	return s, nil
+}
+
+// confirmedStream counts what is confirmed.
+type confirmedStream struct {
+	*core.Pipe[*core.Event]
+	b *testBackend
+}
+
+func (s *confirmedStream) Confirm(n int) {
+	s.b.mu.Lock()
+	defer s.b.mu.Unlock()
+	s.b.counters["confirmed"] += int64(n)
 }
 
 func (b *testBackend) Register(_ context.Context, p core.Pattern, o core.RegisterOptions) (core.Stream[*core.Invocation], error) {

@@ -164,7 +164,7 @@ func (c *client) called(m *pb.CallReplyBatch) error {
 
 func (c *client) events(m *pb.EventBatch) error {
 	for _, r := range m.GetOpened() {
-		c.subs.opened(r.GetId(), errorFromPB(r.GetError()))
+		c.subs.opened(r.GetId(), r.GetConfirms(), errorFromPB(r.GetError()))
 	}
 	for _, e := range m.GetEvents() {
 		if err := c.subs.deliver(e.GetId(), eventFromPB(e, c.backend)); err != nil {
@@ -179,7 +179,7 @@ func (c *client) events(m *pb.EventBatch) error {
 
 func (c *client) invoked(m *pb.InvocationBatch) error {
 	for _, r := range m.GetOpened() {
-		c.regs.opened(r.GetId(), errorFromPB(r.GetError()))
+		c.regs.opened(r.GetId(), false, errorFromPB(r.GetError()))
 	}
 	for _, inv := range m.GetInvocations() {
 		if err := c.regs.deliver(inv.GetFeed(), c.invocations.receive(inv)); err != nil {

@@ -63,6 +63,8 @@ func (b *subscribeBatch) add(m feedMessage) int {
 		b.msg.Open = append(b.msg.Open, m.open)
 	case m.credit != nil:
 		b.msg.Credit = append(b.msg.Credit, m.credit)
+	case m.done != nil:
+		b.msg.Confirm = append(b.msg.Confirm, m.done)
 	default:
 		b.msg.Close = append(b.msg.Close, m.close)
 	}

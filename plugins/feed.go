@@ -29,9 +29,13 @@ type feed[T comparable] struct {
 	unread   int        // what waits in pipe
 	owed     int        // taken from pipe, and credit not given for it yet
 	untaken  map[T]struct{}
-	refusals int // of the present replay
+	confirms bool // the present process wants to know what is confirmed
+	former   int  // handed in by former processes, and not confirmed
+	present  int  // handed in by the present one, and not confirmed
+	refusals int  // of the present replay
 	refused  time.Time
 	retry    *time.Timer
+	deaf     time.Time // since when no process has had it, though one had before; or zero
 }
 
 // Next implements core.Stream.
@@ -43,6 +47,9 @@ func (f *feed[T]) Next(ctx context.Context) ([]T, error) {
 	f.table.taken(f, items)
 	return items, nil
 }
+
+// Confirm implements core.Confirmer.
+func (f *feed[T]) Confirm(n int) { f.table.confirm(f, n) }
 
 // Close implements core.Stream. It does not wait for the plugin; a later feed with
 // the same pattern is opened there after this one is closed.
@@ -56,6 +63,7 @@ func (f *feed[T]) Close() error {
 type feedMessage struct {
 	open   *pb.Feed
 	credit *pb.Credit
+	done   *pb.Confirmation
 	close  uint64
 	answer answer
 }
@@ -66,7 +74,8 @@ type feedTable[T comparable] struct {
 	maxItem    int           // bytes
 	maxWait    time.Duration // of a first answer
 	size       func(T) int
-	drop       func(T) // called with what a closed feed leaves behind; may be nil
+	drop       func(T)                                 // called with what a closed feed leaves behind; may be nil
+	gap        func(p core.Pattern, since time.Time) T // what tells of a time without a process; may be nil
 	log        *slog.Logger
 	replayTime time.Duration // how long a replay may be refused with AlreadyExists
 
@@ -168,7 +177,11 @@ func (t *feedTable[T]) detach() {
 	t.outbox = nil
 	clear(t.byID)
 	for f := range t.feeds {
+		if f.deaf.IsZero() && f.answer == nil {
+			f.deaf = time.Now()
+		}
 		f.id, f.refusals = 0, 0
+		f.former, f.present, f.confirms = f.former+f.present, 0, false
 		f.stopRetry()
 	}
 }
@@ -182,7 +195,7 @@ func (f *feed[T]) stopRetry() {
 
 // opened takes the plugin's answer to request. A replay that is refused for a
 // reason that passes is tried again; for any other reason the stream ends.
-func (t *feedTable[T]) opened(id uint64, err error) {
+func (t *feedTable[T]) opened(id uint64, confirms bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f := t.byID[id]
@@ -190,7 +203,8 @@ func (t *feedTable[T]) opened(id uint64, err error) {
 		return
 	}
 	if err == nil {
-		f.refusals = 0
+		f.refusals, f.confirms = 0, confirms
+		t.tellGap(f)
 		f.firstAnswer(nil)
 		return
 	}
@@ -221,6 +235,27 @@ func (t *feedTable[T]) opened(id uint64, err error) {
 			t.request(f)
 		}
 	})
+}
+
+// processGap tells that no process could hear.
+func processGap(p core.Pattern, since time.Time) *core.Event {
+	now := time.Now()
+	return &core.Event{Topic: p.Address, Time: now, Gap: &core.Gap{Since: since, Until: now, Reason: "the backend's process was replaced"}}
+}
+
+// tellGap puts a gap into a feed that no process has had for a while: a system that has
+// nothing confirmed does not bring back what it sent meanwhile. t.mu is held.
+func (t *feedTable[T]) tellGap(f *feed[T]) {
+	since := f.deaf
+	f.deaf = time.Time{}
+	if t.gap == nil || since.IsZero() || f.confirms {
+		return
+	}
+	item := t.gap(f.pattern, since)
+	size := t.size(item)
+	f.unread += size
+	f.present++
+	f.pipe.TryPut(item, size)
 }
 
 func (f *feed[T]) firstAnswer(err error) {
@@ -274,6 +309,7 @@ func (t *feedTable[T]) deliver(id uint64, item T) error {
 	}
 	size := t.size(item)
 	f.unread += size
+	f.present++
 	if f.untaken != nil {
 		f.untaken[item] = struct{}{}
 	}
@@ -298,6 +334,20 @@ func (t *feedTable[T]) taken(f *feed[T], items []T) {
 	if f.owed >= t.window/4 && f.id != 0 && t.outbox != nil {
 		t.outbox.TryPut(feedMessage{credit: &pb.Credit{Id: f.id, Bytes: uint64(f.owed)}}, 0)
 		f.owed = 0
+	}
+}
+
+// confirm tells the plugin what the consumer has taken charge of, if the present process
+// has handed it in.
+func (t *feedTable[T]) confirm(f *feed[T], n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	former := min(n, f.former)
+	f.former -= former
+	n = min(n-former, f.present)
+	f.present -= n
+	if n > 0 && f.confirms && f.id != 0 && t.outbox != nil {
+		t.outbox.TryPut(feedMessage{done: &pb.Confirmation{Id: f.id, Count: uint64(n)}}, 0)
 	}
 }
 

@@ -17,7 +17,7 @@ func openFeed(t *testing.T, limits Limits) (*feedTable[*core.Event], *feed[*core
 	go func() {
 		for m := range nextMessages(outbox) {
 			if m.open != nil {
-				table.opened(m.open.GetId(), nil)
+				table.opened(m.open.GetId(), false, nil)
 				return
 			}
 		}
@@ -61,7 +61,7 @@ func TestPluginThatIgnoresItsCredit(t *testing.T) {
 
 func TestUnknownIDsAreIgnored(t *testing.T) {
 	table, f := openFeed(t, Limits{})
-	table.opened(99, nil)
+	table.opened(99, false, nil)
 	table.ended(99, nil)
 	if err := table.deliver(99, &core.Event{}); err != nil || f.pipe.Len() != 0 {
 		t.Errorf("got %v", err)

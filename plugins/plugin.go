@@ -70,6 +70,7 @@ func Launch(ctx context.Context, spec Spec, log *slog.Logger) (*Plugin, error) {
 		done:    make(chan struct{}),
 		config:  spec.Config,
 	}
+	p.subs.gap = processGap
 	s, info, err := p.startSession(ctx, spec.Config)
 	if err != nil {
 		return nil, err

@@ -55,7 +55,7 @@ func (b *eventBatch) add(o feedOutput) int {
 	case o.ended:
 		b.msg.Ended = append(b.msg.Ended, &pb.FeedReply{Id: o.feed, Error: errorToPB(o.err)})
 	default:
-		b.msg.Opened = append(b.msg.Opened, &pb.FeedReply{Id: o.feed, Error: errorToPB(o.err)})
+		b.msg.Opened = append(b.msg.Opened, &pb.FeedReply{Id: o.feed, Error: errorToPB(o.err), Confirms: o.confirms})
 	}
 	return entryOverhead
 }

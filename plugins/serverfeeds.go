@@ -20,6 +20,7 @@ type feedOutput struct {
 	id         uint64 // of the invocation
 	canceled   bool
 	ended      bool
+	confirms   bool  // of a feed that was opened
 	err        error // of a feed that was refused or has ended
 }
 
@@ -56,6 +57,11 @@ type sourceFeed struct {
 	mu     sync.Mutex
 	credit int64
 	more   chan struct{} // has an element when credit has grown
+
+	confirmer core.Confirmer // nil: the backend does not want to know
+	forwarded uint64
+	confirmed uint64
+	skipped   []uint64 // how many were forwarded before each item that was not
 }
 
 func newFeeding[T any](ctx context.Context, s *server) (*feeding[T], error) {
@@ -132,7 +138,11 @@ func (f *feeding[T]) run(ctx context.Context, feed *sourceFeed, m *pb.Feed) {
 		f.put(feedOutput{feed: feed.id, err: err}, 0)
 		return
 	}
-	f.put(feedOutput{feed: feed.id}, 0)
+	feed.mu.Lock()
+	feed.confirmer, _ = stream.(core.Confirmer)
+	confirms := feed.confirmer != nil
+	feed.mu.Unlock()
+	f.put(feedOutput{feed: feed.id, confirms: confirms}, 0)
 	defer f.close(feed, stream)
 	for {
 		var items []T
@@ -150,6 +160,7 @@ func (f *feeding[T]) run(ctx context.Context, feed *sourceFeed, m *pb.Feed) {
 			size := f.size(item)
 			if size > f.maxItem {
 				f.refuse(item, tooLarge("message", size, f.maxItem))
+				feed.skip()
 				continue
 			}
 			if feed.spend(ctx, size) != nil {
@@ -158,8 +169,41 @@ func (f *feeding[T]) run(ctx context.Context, feed *sourceFeed, m *pb.Feed) {
 				}
 				return
 			}
+			feed.passed()
 			f.forward(feed.id, item, size)
 		}
+	}
+}
+
+// passed notes that an item is being forwarded, skip that one is not.
+func (feed *sourceFeed) passed() {
+	feed.mu.Lock()
+	defer feed.mu.Unlock()
+	feed.forwarded++
+}
+
+func (feed *sourceFeed) skip() {
+	feed.mu.Lock()
+	defer feed.mu.Unlock()
+	if feed.confirmer != nil {
+		feed.skipped = append(feed.skipped, feed.forwarded)
+	}
+}
+
+// confirm tells the backend's stream that the host has taken charge of n more items,
+// with those between them that were not forwarded.
+func (feed *sourceFeed) confirm(n uint64) {
+	feed.mu.Lock()
+	feed.confirmed = min(feed.confirmed+n, feed.forwarded)
+	skipped := 0
+	for skipped < len(feed.skipped) && feed.skipped[skipped] <= feed.confirmed {
+		skipped++
+	}
+	feed.skipped = feed.skipped[skipped:]
+	confirmer := feed.confirmer
+	feed.mu.Unlock()
+	if confirmer != nil {
+		confirmer.Confirm(int(n) + skipped)
 	}
 }
 
@@ -200,6 +244,15 @@ func (f *feeding[T]) grant(id, bytes uint64) {
 	select {
 	case feed.more <- struct{}{}:
 	default:
+	}
+}
+
+func (f *feeding[T]) confirm(id, n uint64) {
+	f.mu.Lock()
+	feed := f.feeds[id]
+	f.mu.Unlock()
+	if feed != nil {
+		feed.confirm(n)
 	}
 }
 
@@ -257,6 +310,9 @@ func (s *server) Subscribe(stream pb.Backend_SubscribeServer) error {
 			return err
 		}
 		f.handle(stream.Context(), m.GetOpen(), m.GetCredit(), m.GetClose())
+		for _, c := range m.GetConfirm() {
+			f.confirm(c.GetId(), c.GetCount())
+		}
 		return nil
 	}
 	return f.serve(stream.Context(), receive, &eventBatch{stream: stream})

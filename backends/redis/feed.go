@@ -20,7 +20,9 @@ type feed struct {
 	gap *core.Gap // that waits for room in pipe
 
 	events []*core.Event // handed out last
-	out    []*entry      // handed out last, and not asked for more yet
+
+	outMu sync.Mutex
+	out   []*entry // handed out and not confirmed, in order; nil for what is of a channel
 }
 
 // item is what waits in a feed.
@@ -37,27 +39,34 @@ func newFeed(p core.Pattern, cfg *Config, count *counters, onClose func(*feed)) 
 	return f
 }
 
-// Next implements core.Stream. Who asks for more has taken charge of what it got
-// before: entries of streams are acknowledged then.
+// Next implements core.Stream.
 func (f *feed) Next(ctx context.Context) ([]*core.Event, error) {
-	for _, e := range f.out {
-		e.reader.taken(e, f)
-	}
-	clear(f.out)
-	f.out = f.out[:0]
 	items, err := f.pipe.Next(ctx)
 	if err != nil {
 		return nil, err
 	}
 	clear(f.events)
 	f.events = f.events[:0]
+	f.outMu.Lock()
+	defer f.outMu.Unlock()
 	for _, it := range items {
 		f.events = append(f.events, it.event)
-		if it.entry != nil {
-			f.out = append(f.out, it.entry)
-		}
+		f.out = append(f.out, it.entry)
 	}
 	return f.events, nil
+}
+
+// Confirm implements core.Confirmer: entries of streams are acknowledged then.
+func (f *feed) Confirm(n int) {
+	f.outMu.Lock()
+	confirmed := f.out[:min(n, len(f.out))]
+	f.out = f.out[len(confirmed):]
+	f.outMu.Unlock()
+	for _, e := range confirmed {
+		if e != nil {
+			e.reader.taken(e, f)
+		}
+	}
 }
 
 // Close implements core.Stream.

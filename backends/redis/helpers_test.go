@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"sync"
 	"testing"
 
 	"github.com/anybridge/anybridge/backends/redis"
@@ -85,11 +86,27 @@ func publish(t testing.TB, b *redis.Backend, e *core.Event) {
 	})
 }
 
+// handed is how many events a stream has handed out last.
+var handed sync.Map
+
+// next asks for more, as the host does: what came before is confirmed.
+func next(t testing.TB, ctx context.Context, s core.Stream[*core.Event]) ([]*core.Event, error) { //nolint:revive // t is first everywhere
+	t.Helper()
+	if n, ok := handed.LoadAndDelete(s); ok {
+		if c, ok := s.(core.Confirmer); ok {
+			c.Confirm(n.(int))
+		}
+	}
+	events, err := s.Next(ctx)
+	handed.Store(s, len(events))
+	return events, err
+}
+
 // take waits for n events and returns them; gaps are left out.
 func take(t testing.TB, s core.Stream[*core.Event], n int) (events []*core.Event) {
 	t.Helper()
 	for len(events) < n {
-		batch, err := s.Next(patient(t))
+		batch, err := next(t, patient(t), s)
 		if err != nil {
 			t.Fatalf("after %d events of %d: %v", len(events), n, err)
 		}
@@ -106,7 +123,7 @@ func take(t testing.TB, s core.Stream[*core.Event], n int) (events []*core.Event
 func takeGap(t testing.TB, s core.Stream[*core.Event]) *core.Gap {
 	t.Helper()
 	for {
-		batch, err := s.Next(patient(t))
+		batch, err := next(t, patient(t), s)
 		if err != nil {
 			t.Fatal(err)
 		}

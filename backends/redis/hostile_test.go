@@ -84,7 +84,7 @@ func TestHostileInput(t *testing.T) {
 	}()
 	until := func(in core.Stream[*core.Event], end string) (got int) {
 		for {
-			events, err := in.Next(patient(t))
+			events, err := next(t, patient(t), in)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -36,18 +36,14 @@ type streamReader struct {
 type entry struct {
 	reader *streamReader
 	id     string
-	owners []*feed   // who have not taken charge of it yet
-	taken  time.Time // when the last of them did; or zero
+	owners []*feed // who have not taken charge of it yet
 }
 
 const (
 	// maxEntries bounds the entries that are read and not acknowledged.
 	maxEntries  = 200_000
 	readEntries = 128
-	// ackDelay is how long after it was taken an entry is acknowledged: a plugin's
-	// host may need a moment until it has stored what it has taken.
-	ackDelay = time.Second
-	ackTick  = 250 * time.Millisecond
+	ackTick     = 250 * time.Millisecond
 )
 
 func newStreamReader(r *running, cfg *StreamConfig) *streamReader {

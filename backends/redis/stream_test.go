@@ -61,7 +61,7 @@ func wait(t testing.TB, in core.Stream[*core.Event]) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if events, err := in.Next(ctx); err == nil {
+	if events, err := next(t, ctx, in); err == nil {
 		t.Errorf("got %s %s", events[0].Args, events[0].Kwargs)
 	}
 }
@@ -122,7 +122,7 @@ func TestStreamOverAKill(t *testing.T) {
 		s.CLI("XADD", "orders", "*", "n", strconv.Itoa(i))
 	}
 	for len(seen) < 30 {
-		events, err := in.Next(patient(t))
+		events, err := next(t, patient(t), in)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -197,7 +197,7 @@ func TestStreamTrimmedWhilePending(t *testing.T) {
 	in := subscribe(t, b, "orders", core.Exact)
 	lost, events := int64(0), 0
 	for lost < 3 || events < 2 {
-		batch, err := in.Next(patient(t))
+		batch, err := next(t, patient(t), in)
 		if err != nil {
 			t.Fatal(err)
 		}

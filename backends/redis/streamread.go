@@ -89,7 +89,6 @@ func (s *streamReader) taken(e *entry, f *feed) {
 func (s *streamReader) takenLocked(e *entry, f *feed) {
 	if i := slices.Index(e.owners, f); i >= 0 {
 		if e.owners = slices.Delete(e.owners, i, i+1); len(e.owners) == 0 {
-			e.taken = time.Now()
 			s.acks = append(s.acks, e)
 		}
 	}
@@ -124,7 +123,7 @@ func (s *streamReader) run(ctx context.Context) {
 		for {
 			select {
 			case <-tick.C:
-				s.acknowledge(ctx, ackDelay)
+				s.acknowledge(ctx)
 			case <-ctx.Done():
 				return
 			}
@@ -134,22 +133,19 @@ func (s *streamReader) run(ctx context.Context) {
 	acks.Wait()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	s.acknowledge(last, 0)
+	s.acknowledge(last)
 	s.mu.Lock()
 	clear(s.entries)
 	s.acks = nil
 	s.mu.Unlock()
 }
 
-// acknowledge tells Redis of the entries that were taken at least delay ago.
-func (s *streamReader) acknowledge(ctx context.Context, delay time.Duration) {
-	var ids []string
+// acknowledge tells Redis of the entries that were taken.
+func (s *streamReader) acknowledge(ctx context.Context) {
 	s.mu.Lock()
-	for _, e := range s.acks {
-		if time.Since(e.taken) < delay {
-			break
-		}
-		ids = append(ids, e.id)
+	ids := make([]string, len(s.acks))
+	for i, e := range s.acks {
+		ids[i] = e.id
 	}
 	s.mu.Unlock()
 	for part := range slices.Chunk(ids, 512) {
@@ -390,7 +386,6 @@ func (s *streamReader) handleEntry(ctx context.Context, id string, content any) 
 func (s *streamReader) skip(e *entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e.taken = time.Now()
 	s.entries[e.id] = e
 	s.acks = append(s.acks, e)
 }

@@ -943,9 +943,11 @@ func (x *Feed) GetCredit() uint64 {
 
 // FeedReply says that a feed was opened or refused, or that it has ended.
 type FeedReply struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	Error         *Error                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Error *Error                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	// Of an open subscription: its system keeps events until they are confirmed.
+	Confirms      bool `protobuf:"varint,3,opt,name=confirms,proto3" json:"confirms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -994,6 +996,67 @@ func (x *FeedReply) GetError() *Error {
 	return nil
 }
 
+func (x *FeedReply) GetConfirms() bool {
+	if x != nil {
+		return x.Confirms
+	}
+	return false
+}
+
+// Confirmation says that the host has taken charge of the first count events of a feed that were
+// not confirmed before.
+type Confirmation struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Count         uint64                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Confirmation) Reset() {
+	*x = Confirmation{}
+	mi := &file_backend_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Confirmation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Confirmation) ProtoMessage() {}
+
+func (x *Confirmation) ProtoReflect() protoreflect.Message {
+	mi := &file_backend_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Confirmation.ProtoReflect.Descriptor instead.
+func (*Confirmation) Descriptor() ([]byte, []int) {
+	return file_backend_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Confirmation) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Confirmation) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
 // Credit allows a feed more bytes.
 type Credit struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1005,7 +1068,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_backend_proto_msgTypes[12]
+	mi := &file_backend_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1017,7 +1080,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[12]
+	mi := &file_backend_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1030,7 +1093,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{12}
+	return file_backend_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Credit) GetId() uint64 {
@@ -1053,14 +1116,15 @@ type SubscribeBatch struct {
 	Credit []*Credit              `protobuf:"bytes,2,rep,name=credit,proto3" json:"credit,omitempty"`
 	// Feeds to close. An open of the same name and match in a later batch is to
 	// wait until the close is done. A feed that is still being opened is given up.
-	Close         []uint64 `protobuf:"varint,3,rep,packed,name=close,proto3" json:"close,omitempty"`
+	Close         []uint64        `protobuf:"varint,3,rep,packed,name=close,proto3" json:"close,omitempty"`
+	Confirm       []*Confirmation `protobuf:"bytes,4,rep,name=confirm,proto3" json:"confirm,omitempty"` // of feeds that said so
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SubscribeBatch) Reset() {
 	*x = SubscribeBatch{}
-	mi := &file_backend_proto_msgTypes[13]
+	mi := &file_backend_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1072,7 +1136,7 @@ func (x *SubscribeBatch) String() string {
 func (*SubscribeBatch) ProtoMessage() {}
 
 func (x *SubscribeBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[13]
+	mi := &file_backend_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1085,7 +1149,7 @@ func (x *SubscribeBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeBatch.ProtoReflect.Descriptor instead.
 func (*SubscribeBatch) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{13}
+	return file_backend_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SubscribeBatch) GetOpen() []*Feed {
@@ -1109,6 +1173,13 @@ func (x *SubscribeBatch) GetClose() []uint64 {
 	return nil
 }
 
+func (x *SubscribeBatch) GetConfirm() []*Confirmation {
+	if x != nil {
+		return x.Confirm
+	}
+	return nil
+}
+
 type EventBatch struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Opened        []*FeedReply           `protobuf:"bytes,1,rep,name=opened,proto3" json:"opened,omitempty"`
@@ -1120,7 +1191,7 @@ type EventBatch struct {
 
 func (x *EventBatch) Reset() {
 	*x = EventBatch{}
-	mi := &file_backend_proto_msgTypes[14]
+	mi := &file_backend_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1132,7 +1203,7 @@ func (x *EventBatch) String() string {
 func (*EventBatch) ProtoMessage() {}
 
 func (x *EventBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[14]
+	mi := &file_backend_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1145,7 +1216,7 @@ func (x *EventBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventBatch.ProtoReflect.Descriptor instead.
 func (*EventBatch) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{14}
+	return file_backend_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *EventBatch) GetOpened() []*FeedReply {
@@ -1179,7 +1250,7 @@ type CallBatch struct {
 
 func (x *CallBatch) Reset() {
 	*x = CallBatch{}
-	mi := &file_backend_proto_msgTypes[15]
+	mi := &file_backend_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1191,7 +1262,7 @@ func (x *CallBatch) String() string {
 func (*CallBatch) ProtoMessage() {}
 
 func (x *CallBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[15]
+	mi := &file_backend_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1204,7 +1275,7 @@ func (x *CallBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallBatch.ProtoReflect.Descriptor instead.
 func (*CallBatch) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{15}
+	return file_backend_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CallBatch) GetCalls() []*Call {
@@ -1242,7 +1313,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_backend_proto_msgTypes[16]
+	mi := &file_backend_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1254,7 +1325,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[16]
+	mi := &file_backend_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1267,7 +1338,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{16}
+	return file_backend_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Call) GetId() uint64 {
@@ -1335,7 +1406,7 @@ type CallReplyBatch struct {
 
 func (x *CallReplyBatch) Reset() {
 	*x = CallReplyBatch{}
-	mi := &file_backend_proto_msgTypes[17]
+	mi := &file_backend_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1347,7 +1418,7 @@ func (x *CallReplyBatch) String() string {
 func (*CallReplyBatch) ProtoMessage() {}
 
 func (x *CallReplyBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[17]
+	mi := &file_backend_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1360,7 +1431,7 @@ func (x *CallReplyBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallReplyBatch.ProtoReflect.Descriptor instead.
 func (*CallReplyBatch) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{17}
+	return file_backend_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CallReplyBatch) GetReplies() []*CallReply {
@@ -1384,7 +1455,7 @@ type CallReply struct {
 
 func (x *CallReply) Reset() {
 	*x = CallReply{}
-	mi := &file_backend_proto_msgTypes[18]
+	mi := &file_backend_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1396,7 +1467,7 @@ func (x *CallReply) String() string {
 func (*CallReply) ProtoMessage() {}
 
 func (x *CallReply) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[18]
+	mi := &file_backend_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1409,7 +1480,7 @@ func (x *CallReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallReply.ProtoReflect.Descriptor instead.
 func (*CallReply) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{18}
+	return file_backend_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CallReply) GetId() uint64 {
@@ -1459,7 +1530,7 @@ type RegisterBatch struct {
 
 func (x *RegisterBatch) Reset() {
 	*x = RegisterBatch{}
-	mi := &file_backend_proto_msgTypes[19]
+	mi := &file_backend_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1471,7 +1542,7 @@ func (x *RegisterBatch) String() string {
 func (*RegisterBatch) ProtoMessage() {}
 
 func (x *RegisterBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[19]
+	mi := &file_backend_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1484,7 +1555,7 @@ func (x *RegisterBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterBatch.ProtoReflect.Descriptor instead.
 func (*RegisterBatch) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{19}
+	return file_backend_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RegisterBatch) GetOpen() []*Feed {
@@ -1527,7 +1598,7 @@ type InvocationBatch struct {
 
 func (x *InvocationBatch) Reset() {
 	*x = InvocationBatch{}
-	mi := &file_backend_proto_msgTypes[20]
+	mi := &file_backend_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1539,7 +1610,7 @@ func (x *InvocationBatch) String() string {
 func (*InvocationBatch) ProtoMessage() {}
 
 func (x *InvocationBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[20]
+	mi := &file_backend_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1552,7 +1623,7 @@ func (x *InvocationBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvocationBatch.ProtoReflect.Descriptor instead.
 func (*InvocationBatch) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{20}
+	return file_backend_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *InvocationBatch) GetOpened() []*FeedReply {
@@ -1600,7 +1671,7 @@ type Invocation struct {
 
 func (x *Invocation) Reset() {
 	*x = Invocation{}
-	mi := &file_backend_proto_msgTypes[21]
+	mi := &file_backend_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1612,7 +1683,7 @@ func (x *Invocation) String() string {
 func (*Invocation) ProtoMessage() {}
 
 func (x *Invocation) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[21]
+	mi := &file_backend_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1625,7 +1696,7 @@ func (x *Invocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invocation.ProtoReflect.Descriptor instead.
 func (*Invocation) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{21}
+	return file_backend_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Invocation) GetId() uint64 {
@@ -1692,7 +1763,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_backend_proto_msgTypes[22]
+	mi := &file_backend_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1704,7 +1775,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[22]
+	mi := &file_backend_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1717,7 +1788,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{22}
+	return file_backend_proto_rawDescGZIP(), []int{23}
 }
 
 type StatusResponse struct {
@@ -1731,7 +1802,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_backend_proto_msgTypes[23]
+	mi := &file_backend_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1743,7 +1814,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[23]
+	mi := &file_backend_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1756,7 +1827,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{23}
+	return file_backend_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *StatusResponse) GetState() string {
@@ -1788,7 +1859,7 @@ type CloseRequest struct {
 
 func (x *CloseRequest) Reset() {
 	*x = CloseRequest{}
-	mi := &file_backend_proto_msgTypes[24]
+	mi := &file_backend_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1800,7 +1871,7 @@ func (x *CloseRequest) String() string {
 func (*CloseRequest) ProtoMessage() {}
 
 func (x *CloseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[24]
+	mi := &file_backend_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1813,7 +1884,7 @@ func (x *CloseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseRequest.ProtoReflect.Descriptor instead.
 func (*CloseRequest) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{24}
+	return file_backend_proto_rawDescGZIP(), []int{25}
 }
 
 type CloseResponse struct {
@@ -1824,7 +1895,7 @@ type CloseResponse struct {
 
 func (x *CloseResponse) Reset() {
 	*x = CloseResponse{}
-	mi := &file_backend_proto_msgTypes[25]
+	mi := &file_backend_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1836,7 +1907,7 @@ func (x *CloseResponse) String() string {
 func (*CloseResponse) ProtoMessage() {}
 
 func (x *CloseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_backend_proto_msgTypes[25]
+	mi := &file_backend_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1849,7 +1920,7 @@ func (x *CloseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseResponse.ProtoReflect.Descriptor instead.
 func (*CloseResponse) Descriptor() ([]byte, []int) {
-	return file_backend_proto_rawDescGZIP(), []int{25}
+	return file_backend_proto_rawDescGZIP(), []int{26}
 }
 
 var File_backend_proto protoreflect.FileDescriptor
@@ -1926,17 +1997,22 @@ const file_backend_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
 	"\x05match\x18\x03 \x01(\tR\x05match\x12\x16\n" +
 	"\x06invoke\x18\x04 \x01(\tR\x06invoke\x12\x16\n" +
-	"\x06credit\x18\x05 \x01(\x04R\x06credit\"M\n" +
+	"\x06credit\x18\x05 \x01(\x04R\x06credit\"i\n" +
 	"\tFeedReply\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x120\n" +
-	"\x05error\x18\x02 \x01(\v2\x1a.anybridge.plugin.v1.ErrorR\x05error\".\n" +
+	"\x05error\x18\x02 \x01(\v2\x1a.anybridge.plugin.v1.ErrorR\x05error\x12\x1a\n" +
+	"\bconfirms\x18\x03 \x01(\bR\bconfirms\"4\n" +
+	"\fConfirmation\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\".\n" +
 	"\x06Credit\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
-	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\"\x8a\x01\n" +
+	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\"\xc7\x01\n" +
 	"\x0eSubscribeBatch\x12-\n" +
 	"\x04open\x18\x01 \x03(\v2\x19.anybridge.plugin.v1.FeedR\x04open\x123\n" +
 	"\x06credit\x18\x02 \x03(\v2\x1b.anybridge.plugin.v1.CreditR\x06credit\x12\x14\n" +
-	"\x05close\x18\x03 \x03(\x04R\x05close\"\xae\x01\n" +
+	"\x05close\x18\x03 \x03(\x04R\x05close\x12;\n" +
+	"\aconfirm\x18\x04 \x03(\v2!.anybridge.plugin.v1.ConfirmationR\aconfirm\"\xae\x01\n" +
 	"\n" +
 	"EventBatch\x126\n" +
 	"\x06opened\x18\x01 \x03(\v2\x1e.anybridge.plugin.v1.FeedReplyR\x06opened\x122\n" +
@@ -2014,7 +2090,7 @@ func file_backend_proto_rawDescGZIP() []byte {
 	return file_backend_proto_rawDescData
 }
 
-var file_backend_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_backend_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_backend_proto_goTypes = []any{
 	(*Error)(nil),             // 0: anybridge.plugin.v1.Error
 	(*OpenRequest)(nil),       // 1: anybridge.plugin.v1.OpenRequest
@@ -2028,21 +2104,22 @@ var file_backend_proto_goTypes = []any{
 	(*PublishOptions)(nil),    // 9: anybridge.plugin.v1.PublishOptions
 	(*Feed)(nil),              // 10: anybridge.plugin.v1.Feed
 	(*FeedReply)(nil),         // 11: anybridge.plugin.v1.FeedReply
-	(*Credit)(nil),            // 12: anybridge.plugin.v1.Credit
-	(*SubscribeBatch)(nil),    // 13: anybridge.plugin.v1.SubscribeBatch
-	(*EventBatch)(nil),        // 14: anybridge.plugin.v1.EventBatch
-	(*CallBatch)(nil),         // 15: anybridge.plugin.v1.CallBatch
-	(*Call)(nil),              // 16: anybridge.plugin.v1.Call
-	(*CallReplyBatch)(nil),    // 17: anybridge.plugin.v1.CallReplyBatch
-	(*CallReply)(nil),         // 18: anybridge.plugin.v1.CallReply
-	(*RegisterBatch)(nil),     // 19: anybridge.plugin.v1.RegisterBatch
-	(*InvocationBatch)(nil),   // 20: anybridge.plugin.v1.InvocationBatch
-	(*Invocation)(nil),        // 21: anybridge.plugin.v1.Invocation
-	(*StatusRequest)(nil),     // 22: anybridge.plugin.v1.StatusRequest
-	(*StatusResponse)(nil),    // 23: anybridge.plugin.v1.StatusResponse
-	(*CloseRequest)(nil),      // 24: anybridge.plugin.v1.CloseRequest
-	(*CloseResponse)(nil),     // 25: anybridge.plugin.v1.CloseResponse
-	nil,                       // 26: anybridge.plugin.v1.StatusResponse.CountersEntry
+	(*Confirmation)(nil),      // 12: anybridge.plugin.v1.Confirmation
+	(*Credit)(nil),            // 13: anybridge.plugin.v1.Credit
+	(*SubscribeBatch)(nil),    // 14: anybridge.plugin.v1.SubscribeBatch
+	(*EventBatch)(nil),        // 15: anybridge.plugin.v1.EventBatch
+	(*CallBatch)(nil),         // 16: anybridge.plugin.v1.CallBatch
+	(*Call)(nil),              // 17: anybridge.plugin.v1.Call
+	(*CallReplyBatch)(nil),    // 18: anybridge.plugin.v1.CallReplyBatch
+	(*CallReply)(nil),         // 19: anybridge.plugin.v1.CallReply
+	(*RegisterBatch)(nil),     // 20: anybridge.plugin.v1.RegisterBatch
+	(*InvocationBatch)(nil),   // 21: anybridge.plugin.v1.InvocationBatch
+	(*Invocation)(nil),        // 22: anybridge.plugin.v1.Invocation
+	(*StatusRequest)(nil),     // 23: anybridge.plugin.v1.StatusRequest
+	(*StatusResponse)(nil),    // 24: anybridge.plugin.v1.StatusResponse
+	(*CloseRequest)(nil),      // 25: anybridge.plugin.v1.CloseRequest
+	(*CloseResponse)(nil),     // 26: anybridge.plugin.v1.CloseResponse
+	nil,                       // 27: anybridge.plugin.v1.StatusResponse.CountersEntry
 }
 var file_backend_proto_depIdxs = []int32{
 	3,  // 0: anybridge.plugin.v1.OpenResponse.can:type_name -> anybridge.plugin.v1.Capabilities
@@ -2053,39 +2130,40 @@ var file_backend_proto_depIdxs = []int32{
 	8,  // 5: anybridge.plugin.v1.Event.gap:type_name -> anybridge.plugin.v1.Gap
 	0,  // 6: anybridge.plugin.v1.FeedReply.error:type_name -> anybridge.plugin.v1.Error
 	10, // 7: anybridge.plugin.v1.SubscribeBatch.open:type_name -> anybridge.plugin.v1.Feed
-	12, // 8: anybridge.plugin.v1.SubscribeBatch.credit:type_name -> anybridge.plugin.v1.Credit
-	11, // 9: anybridge.plugin.v1.EventBatch.opened:type_name -> anybridge.plugin.v1.FeedReply
-	7,  // 10: anybridge.plugin.v1.EventBatch.events:type_name -> anybridge.plugin.v1.Event
-	11, // 11: anybridge.plugin.v1.EventBatch.ended:type_name -> anybridge.plugin.v1.FeedReply
-	16, // 12: anybridge.plugin.v1.CallBatch.calls:type_name -> anybridge.plugin.v1.Call
-	18, // 13: anybridge.plugin.v1.CallReplyBatch.replies:type_name -> anybridge.plugin.v1.CallReply
-	0,  // 14: anybridge.plugin.v1.CallReply.error:type_name -> anybridge.plugin.v1.Error
-	10, // 15: anybridge.plugin.v1.RegisterBatch.open:type_name -> anybridge.plugin.v1.Feed
-	12, // 16: anybridge.plugin.v1.RegisterBatch.credit:type_name -> anybridge.plugin.v1.Credit
-	18, // 17: anybridge.plugin.v1.RegisterBatch.answers:type_name -> anybridge.plugin.v1.CallReply
-	11, // 18: anybridge.plugin.v1.InvocationBatch.opened:type_name -> anybridge.plugin.v1.FeedReply
-	21, // 19: anybridge.plugin.v1.InvocationBatch.invocations:type_name -> anybridge.plugin.v1.Invocation
-	11, // 20: anybridge.plugin.v1.InvocationBatch.ended:type_name -> anybridge.plugin.v1.FeedReply
-	26, // 21: anybridge.plugin.v1.StatusResponse.counters:type_name -> anybridge.plugin.v1.StatusResponse.CountersEntry
-	1,  // 22: anybridge.plugin.v1.Backend.Open:input_type -> anybridge.plugin.v1.OpenRequest
-	4,  // 23: anybridge.plugin.v1.Backend.Publish:input_type -> anybridge.plugin.v1.PublishBatch
-	13, // 24: anybridge.plugin.v1.Backend.Subscribe:input_type -> anybridge.plugin.v1.SubscribeBatch
-	15, // 25: anybridge.plugin.v1.Backend.Call:input_type -> anybridge.plugin.v1.CallBatch
-	19, // 26: anybridge.plugin.v1.Backend.Register:input_type -> anybridge.plugin.v1.RegisterBatch
-	22, // 27: anybridge.plugin.v1.Backend.Status:input_type -> anybridge.plugin.v1.StatusRequest
-	24, // 28: anybridge.plugin.v1.Backend.Close:input_type -> anybridge.plugin.v1.CloseRequest
-	2,  // 29: anybridge.plugin.v1.Backend.Open:output_type -> anybridge.plugin.v1.OpenResponse
-	5,  // 30: anybridge.plugin.v1.Backend.Publish:output_type -> anybridge.plugin.v1.PublishReplyBatch
-	14, // 31: anybridge.plugin.v1.Backend.Subscribe:output_type -> anybridge.plugin.v1.EventBatch
-	17, // 32: anybridge.plugin.v1.Backend.Call:output_type -> anybridge.plugin.v1.CallReplyBatch
-	20, // 33: anybridge.plugin.v1.Backend.Register:output_type -> anybridge.plugin.v1.InvocationBatch
-	23, // 34: anybridge.plugin.v1.Backend.Status:output_type -> anybridge.plugin.v1.StatusResponse
-	25, // 35: anybridge.plugin.v1.Backend.Close:output_type -> anybridge.plugin.v1.CloseResponse
-	29, // [29:36] is the sub-list for method output_type
-	22, // [22:29] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	13, // 8: anybridge.plugin.v1.SubscribeBatch.credit:type_name -> anybridge.plugin.v1.Credit
+	12, // 9: anybridge.plugin.v1.SubscribeBatch.confirm:type_name -> anybridge.plugin.v1.Confirmation
+	11, // 10: anybridge.plugin.v1.EventBatch.opened:type_name -> anybridge.plugin.v1.FeedReply
+	7,  // 11: anybridge.plugin.v1.EventBatch.events:type_name -> anybridge.plugin.v1.Event
+	11, // 12: anybridge.plugin.v1.EventBatch.ended:type_name -> anybridge.plugin.v1.FeedReply
+	17, // 13: anybridge.plugin.v1.CallBatch.calls:type_name -> anybridge.plugin.v1.Call
+	19, // 14: anybridge.plugin.v1.CallReplyBatch.replies:type_name -> anybridge.plugin.v1.CallReply
+	0,  // 15: anybridge.plugin.v1.CallReply.error:type_name -> anybridge.plugin.v1.Error
+	10, // 16: anybridge.plugin.v1.RegisterBatch.open:type_name -> anybridge.plugin.v1.Feed
+	13, // 17: anybridge.plugin.v1.RegisterBatch.credit:type_name -> anybridge.plugin.v1.Credit
+	19, // 18: anybridge.plugin.v1.RegisterBatch.answers:type_name -> anybridge.plugin.v1.CallReply
+	11, // 19: anybridge.plugin.v1.InvocationBatch.opened:type_name -> anybridge.plugin.v1.FeedReply
+	22, // 20: anybridge.plugin.v1.InvocationBatch.invocations:type_name -> anybridge.plugin.v1.Invocation
+	11, // 21: anybridge.plugin.v1.InvocationBatch.ended:type_name -> anybridge.plugin.v1.FeedReply
+	27, // 22: anybridge.plugin.v1.StatusResponse.counters:type_name -> anybridge.plugin.v1.StatusResponse.CountersEntry
+	1,  // 23: anybridge.plugin.v1.Backend.Open:input_type -> anybridge.plugin.v1.OpenRequest
+	4,  // 24: anybridge.plugin.v1.Backend.Publish:input_type -> anybridge.plugin.v1.PublishBatch
+	14, // 25: anybridge.plugin.v1.Backend.Subscribe:input_type -> anybridge.plugin.v1.SubscribeBatch
+	16, // 26: anybridge.plugin.v1.Backend.Call:input_type -> anybridge.plugin.v1.CallBatch
+	20, // 27: anybridge.plugin.v1.Backend.Register:input_type -> anybridge.plugin.v1.RegisterBatch
+	23, // 28: anybridge.plugin.v1.Backend.Status:input_type -> anybridge.plugin.v1.StatusRequest
+	25, // 29: anybridge.plugin.v1.Backend.Close:input_type -> anybridge.plugin.v1.CloseRequest
+	2,  // 30: anybridge.plugin.v1.Backend.Open:output_type -> anybridge.plugin.v1.OpenResponse
+	5,  // 31: anybridge.plugin.v1.Backend.Publish:output_type -> anybridge.plugin.v1.PublishReplyBatch
+	15, // 32: anybridge.plugin.v1.Backend.Subscribe:output_type -> anybridge.plugin.v1.EventBatch
+	18, // 33: anybridge.plugin.v1.Backend.Call:output_type -> anybridge.plugin.v1.CallReplyBatch
+	21, // 34: anybridge.plugin.v1.Backend.Register:output_type -> anybridge.plugin.v1.InvocationBatch
+	24, // 35: anybridge.plugin.v1.Backend.Status:output_type -> anybridge.plugin.v1.StatusResponse
+	26, // 36: anybridge.plugin.v1.Backend.Close:output_type -> anybridge.plugin.v1.CloseResponse
+	30, // [30:37] is the sub-list for method output_type
+	23, // [23:30] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_backend_proto_init() }
@@ -2099,7 +2177,7 @@ func file_backend_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_backend_proto_rawDesc), len(file_backend_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   27,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
