@@ -38,7 +38,7 @@ func TestFault(t *testing.T) {
 		t.Skip("run by TestSuiteCatches")
 	}
 	s := system(t, fault)
-	s.Patience = 2 * time.Second
+	s.Patience = 8 * time.Second
 	backendtest.Run(t, s)
 }
 
