@@ -114,6 +114,10 @@ func (c *Client) read(out io.Reader) {
 	}
 }
 
+// Events is where everything arrives that the client hears, for tests that read it
+// themselves.
+func (c *Client) Events() <-chan map[string]any { return c.events }
+
 // Do runs a command of client.py and returns its answer.
 func (c *Client) Do(t testing.TB, do string, args map[string]any) map[string]any {
 	t.Helper()
