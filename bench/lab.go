@@ -32,6 +32,7 @@ type lab struct {
 	productErr, crossbarErr error
 
 	running []*proc.Process
+	redis   *redisServer // of this row, once somebody needs it
 	dirs    int
 }
 
@@ -74,7 +75,7 @@ func (l *lab) stopAll() {
 	for i := len(l.running) - 1; i >= 0; i-- {
 		l.say(l.running[i].Stop())
 	}
-	l.running = nil
+	l.running, l.redis = nil, nil
 }
 
 // start starts a process that stopAll will stop.

@@ -131,5 +131,44 @@ func rows() []row {
 			id: "13", title: "10,000 subscriptions: restart to ready", unit: "ms", lessIsBetter: true, maxRounds: 1,
 			entries: []entry{{ours, "anybridge", bridgeSubscriptions(10_000)}},
 		},
+		{
+			id: "14", title: "HTTP publish → Redis channel", unit: "events/s", warm: true,
+			entries: []entry{
+				{ours, "anybridge", bridgePublishRedis},
+				{floor, "Go forwarder (go-redis)", floorPublishRedis},
+				{peer, "Webdis", webdisPublish},
+			},
+			targets: []target{{against: peer, atLeast: 0.5}},
+		},
+		{
+			id: "15", title: "WAMP topic → Redis channel", unit: "events/s", warm: true,
+			entries: []entry{
+				{ours, "anybridge, a route", bridgeRoute("")},
+				{floor, "nexus → go-redis loop", floorRoute(false)},
+			},
+			targets: []target{{against: floor, atLeast: 0.6}},
+		},
+		{
+			id: "15p", title: "the same, the loop with a pipeline", unit: "events/s", warm: true,
+			entries: []entry{
+				{ours, "anybridge, a route", bridgeRoute("")},
+				{floor, "nexus → go-redis pipeline", floorRoute(true)},
+			},
+		},
+		{
+			id: "15d", title: "the same, a durable route", unit: "events/s", warm: true,
+			entries: []entry{
+				{ours, "anybridge, durable route", bridgeRoute(", durable: true")},
+				{floor, "the loop, keeps nothing", floorRoute(false)},
+			},
+		},
+		{
+			id: "15f", title: "the same, published as fast as the router takes it", unit: "events/s", warm: true,
+			entries: []entry{{ours, "anybridge, a route", bridgeRouteFlooded}},
+		},
+		{
+			id: "16", title: "memory with all four plugins, idle", unit: "MB", lessIsBetter: true, maxRounds: 1,
+			entries: []entry{{ours, "anybridge", bridgePlugins}},
+		},
 	}
 }

@@ -118,7 +118,9 @@ func TestKillWhileBusy(t *testing.T) {
 	if err := p.Publish(t.Context(), &core.Event{Topic: name("news")}); err != nil {
 		t.Fatal(err)
 	}
-	nextEvents(t, sub, 1)
+	if told := nextEvents(t, sub, 2); told[0].Gap == nil || told[1].Gap != nil {
+		t.Errorf("got %+v, want a gap and the event", told)
+	}
 	if process := p.Process(); process.Restarts != 1 || process.LastExit != "signal: killed" {
 		t.Errorf("got %+v", process)
 	}
@@ -247,6 +249,10 @@ func TestRefusedReplays(t *testing.T) {
 	write(core.Forbidden)
 	kill9(t, p.Process().PID)
 	wantCode(t, <-ended, core.Forbidden)
+	told, err := sub.Next(patient(t))
+	if err != nil || len(told) != 1 || told[0].Gap == nil || !told[0].Gap.Since.Before(told[0].Gap.Until) {
+		t.Errorf("got %+v, %v; want the gap between the first two processes", told, err)
+	}
 	_, err = sub.Next(patient(t))
 	wantCode(t, err, core.Forbidden)
 	if logged.find("feed not restored") == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,9 @@ const (
 	maxQueuedBytes = 64 << 20
 	// publishTime bounds how long a target may take to accept what is carried to it.
 	publishTime = 30 * time.Second
+	// maxBatch is how many events a target is given at once: more than that, and it
+	// would refuse some of what has waited for it.
+	maxBatch = 1024
 	// eventOverhead is what an event counts in a queue beside its payload.
 	eventOverhead = 256
 )
@@ -85,7 +89,9 @@ func (c *carrier) run(ctx context.Context) {
 				out = append(out, e)
 			}
 		}
-		c.publish(ctx, out)
+		for piece := range slices.Chunk(out, maxBatch) {
+			c.publish(ctx, piece)
+		}
 	}
 }
 

@@ -48,6 +48,29 @@ func TestAnEventIsCarried(t *testing.T) {
 	}
 }
 
+// What has waited while a target was slow is not more at once than it takes.
+func TestNothingIsRefusedThatHadRoomToWait(t *testing.T) {
+	w := newWorld(t, map[string]string{"wamp": "wamp", "redis": "redis"})
+	w.apply(routes.Spec{Name: "all", From: from("com.app.news"), To: []string{"redis:news"}})
+	slow := w.systems["redis"]
+	slow.mu.Lock()
+	w.systems["wamp"].say("com.app.news", "[0]")
+	w.eventually("the target is busy", func() bool { return slow.peers[0].asked.Load() == 1 })
+	const waiting = 20_000
+	for range waiting {
+		w.systems["wamp"].say("com.app.news", "[1]")
+	}
+	w.eventually("the others wait", func() bool { return w.table.Views()[0].Waiting == waiting })
+	slow.mu.Unlock()
+	w.eventually("all are accounted for", func() bool {
+		v := w.table.Views()[0]
+		return v.Carried+v.Refused+v.Dropped == waiting+1
+	})
+	if v := w.table.Views()[0]; v.Carried != waiting+1 {
+		t.Errorf("got %+v", v)
+	}
+}
+
 // With every pair of four systems linked in both directions each message arrives exactly
 // once on each side, in order, whoever says it.
 func TestNothingGoesRound(t *testing.T) {

@@ -34,6 +34,8 @@ type peer struct {
 	*system
 	topics core.PatternTable[*core.Pipe[*core.Event]]
 	calls  core.PatternTable[*core.Pipe[*core.Invocation]]
+
+	asked atomic.Int64 // times it was asked to publish
 }
 
 func (s *system) connect() *peer {
@@ -84,6 +86,7 @@ func (p *peer) Open(context.Context, json.RawMessage) (core.Info, error) {
 }
 
 func (p *peer) Publish(_ context.Context, e *core.Event) error {
+	p.asked.Add(1)
 	p.mu.Lock()
 	if p.down {
 		p.mu.Unlock()
@@ -95,6 +98,19 @@ func (p *peer) Publish(_ context.Context, e *core.Event) error {
 	p.mu.Unlock()
 	p.spread(p, e.Topic.Name, e.Args, e.Kwargs)
 	return nil
+}
+
+// PublishBatch refuses what is too much at once, as a plugin does.
+func (p *peer) PublishBatch(ctx context.Context, events []*core.Event) []error {
+	errs := make([]error, len(events))
+	for i, e := range events {
+		if i >= 16384 {
+			errs[i] = core.Errorf(core.TooMany, "too many at once")
+			continue
+		}
+		errs[i] = p.Publish(ctx, e)
+	}
+	return errs
 }
 
 func (p *peer) Subscribe(_ context.Context, pattern core.Pattern) (core.Stream[*core.Event], error) {

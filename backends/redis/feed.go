@@ -21,9 +21,14 @@ type feed struct {
 
 	events []*core.Event // handed out last
 
-	outMu sync.Mutex
-	out   []*entry // handed out and not confirmed, in order; nil for what is of a channel
+	confirms bool // some of it comes from streams
+	outMu    sync.Mutex
+	out      []*entry // handed out and not confirmed, in order; nil for what is of a channel
 }
+
+// channelFeed is a feed of channels alone: it has no Confirm, since Redis keeps nothing
+// for it.
+type channelFeed struct{ core.Stream[*core.Event] }
 
 // item is what waits in a feed.
 type item struct {
@@ -51,7 +56,9 @@ func (f *feed) Next(ctx context.Context) ([]*core.Event, error) {
 	defer f.outMu.Unlock()
 	for _, it := range items {
 		f.events = append(f.events, it.event)
-		f.out = append(f.out, it.entry)
+		if f.confirms {
+			f.out = append(f.out, it.entry)
+		}
 	}
 	return f.events, nil
 }

@@ -26,6 +26,7 @@ func (r *running) subscribe(ctx context.Context, p core.Pattern) (core.Stream[*c
 			s.remove(f)
 		}
 	})
+	f.confirms = len(streams) > 0
 	var err error
 	if !onlyStream {
 		err = r.in.add(ctx, f)
@@ -38,6 +39,9 @@ func (r *running) subscribe(ctx context.Context, p core.Pattern) (core.Stream[*c
 	if err != nil {
 		_ = f.Close()
 		return nil, err
+	}
+	if !f.confirms {
+		return channelFeed{f}, nil
 	}
 	return f, nil
 }

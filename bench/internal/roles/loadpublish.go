@@ -18,12 +18,13 @@ import (
 // acknowledged long before its event has arrived behind the bridge, so the loop
 // is closed by the sink: it streams how many events it has got, and at most as
 // many are on their way as there are sessions. Without that the load would
-// measure how fast a queue grows.
+// measure how fast a queue grows. Without a sink that is what it does: as many
+// publications are on their way as there are sessions, each until it is acknowledged.
 func startPublishLoad(ctx context.Context, flags *flag.FlagSet, args []string) (*role, error) {
 	url := flags.String("url", "", "")
 	realm := flags.String("realm", "realm1", "")
 	topic := flags.String("topic", "", "")
-	feedback := flags.String("feedback", "", "host:port of the sink's count")
+	feedback := flags.String("feedback", "", "host:port of the sink's count; empty: publish as fast as the router takes it")
 	conns := flags.Int("conns", 64, "")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
@@ -32,7 +33,19 @@ func startPublishLoad(ctx context.Context, flags *flag.FlagSet, args []string) (
 	if err != nil {
 		return nil, err
 	}
-	tokens := make(chan struct{}, *conns)
+	l := loop{conns: *conns}
+	var tokens chan struct{}
+	l.connect = func(int) (worker, error) {
+		s, err := lean.Join(ctx, *url, *realm, codec, 4096)
+		if err != nil {
+			return nil, err
+		}
+		return &publisher{Session: s, topic: *topic, tokens: tokens}, nil
+	}
+	if *feedback == "" {
+		return l.role(), nil
+	}
+	tokens = make(chan struct{}, *conns)
 	for range *conns {
 		tokens <- struct{}{}
 	}
@@ -46,13 +59,6 @@ func startPublishLoad(ctx context.Context, flags *flag.FlagSet, args []string) (
 		defer close(done)
 		followCount(counts, tokens)
 	}()
-	l := loop{*conns, func(int) (worker, error) {
-		s, err := lean.Join(ctx, *url, *realm, codec, 4096)
-		if err != nil {
-			return nil, err
-		}
-		return &publisher{Session: s, topic: *topic, tokens: tokens}, nil
-	}}
 	return &role{do: l.run, close: func() { counts.Close(); <-done }}, nil
 }
 
@@ -77,15 +83,17 @@ func followCount(r io.Reader, tokens chan<- struct{}) {
 type publisher struct {
 	*lean.Session
 	topic  string
-	tokens <-chan struct{}
+	tokens <-chan struct{} // nil: nobody says how many may be on their way
 	buf    []byte
 }
 
 func (p *publisher) do() error {
-	select {
-	case <-p.tokens:
-	case <-time.After(5 * time.Second):
-		return fmt.Errorf("no event has arrived for 5 s")
+	if p.tokens != nil {
+		select {
+		case <-p.tokens:
+		case <-time.After(5 * time.Second):
+			return fmt.Errorf("no event has arrived for 5 s")
+		}
 	}
 	p.buf = append(p.buf[:0], "[16,"...)
 	p.buf = strconv.AppendUint(p.buf, p.NextID(), 10)

@@ -62,18 +62,21 @@ type starter func(ctx context.Context, flags *flag.FlagSet, args []string) (*rol
 
 func starters() map[string]starter {
 	return map[string]starter{
-		"callee-http":  startHTTPCallee,
-		"callee-wamp":  startWAMPCallee,
-		"echo":         startEcho,
-		"fanout":       startFanout,
-		"forward-http": startHTTPForwarder,
-		"forward-ws":   startWebSocketForwarder,
-		"load-call":    startCallLoad,
-		"load-http":    startHTTPLoad,
-		"load-publish": startPublishLoad,
-		"nexus":        startNexus,
-		"sink-http":    startHTTPSink,
-		"sink-wamp":    startWAMPSink,
+		"callee-http":   startHTTPCallee,
+		"callee-wamp":   startWAMPCallee,
+		"echo":          startEcho,
+		"fanout":        startFanout,
+		"forward-http":  startHTTPForwarder,
+		"forward-redis": startRedisForwarder,
+		"forward-ws":    startWebSocketForwarder,
+		"load-call":     startCallLoad,
+		"load-http":     startHTTPLoad,
+		"load-publish":  startPublishLoad,
+		"loop-redis":    startRedisLoop,
+		"nexus":         startNexus,
+		"sink-http":     startHTTPSink,
+		"sink-redis":    startRedisSink,
+		"sink-wamp":     startWAMPSink,
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"io"
 	"testing"
 	"time"
+
+	"github.com/anybridge/anybridge/backends/redis/redistest"
 )
 
 // process is a role that runs inside the test.
@@ -104,6 +106,26 @@ func TestSinksCountWhatWasPublished(t *testing.T) {
 		if got.Ops != sent.Ops || got.P50 <= 0 {
 			t.Errorf("sent %+v, got %+v", sent, got)
 		}
+	}
+}
+
+func TestMessagesThroughRedis(t *testing.T) {
+	server := redistest.Start(t)
+	sink := start(t, "sink-redis", "-addr", server.Addr, "-channel", "c")
+	arrived := func(sent Report) {
+		t.Helper()
+		got := sink.do(Command{Do: Drain, Expect: sent.Ops, Timeout: 10 * time.Second})
+		if got.Ops != sent.Ops || got.P50 <= 0 {
+			t.Errorf("sent %+v, got %+v", sent, got)
+		}
+	}
+	forwarder := start(t, "forward-redis", "-addr", server.Addr, "-channel", "c")
+	arrived(start(t, "load-http", "-addr", forwarder.ready.Addr, "-body", `{"args":["$T"]}`, "-conns", "4").do(short))
+	url := "ws://" + start(t, "nexus").ready.Addr + "/ws"
+	for _, loop := range []string{"-pipeline=false", "-pipeline=true"} {
+		topic := "t." + loop
+		start(t, "loop-redis", "-url", url, "-topic", topic, "-addr", server.Addr, "-channel", "c", loop)
+		arrived(start(t, "load-publish", "-url", url, "-topic", topic, "-feedback", sink.ready.Feedback, "-conns", "4").do(short))
 	}
 }
 
