@@ -9,24 +9,23 @@ import (
 // token that published it through the bridge's REST API. See Caller for calls.
 const publisherToken = "publisher_token"
 
-// withoutForgery takes out of the details of an event that came in what only the bridge
-// may say.
-func withoutForgery(details json.RawMessage) json.RawMessage {
+// withoutForgery returns an event that came in, without the details that only the bridge
+// may write. The event itself is not changed: others may have it, too.
+func withoutForgery(e *Event) *Event {
 	// A name can be written with escapes.
-	if !bytes.Contains(details, []byte(publisherToken)) && !bytes.ContainsRune(details, '\\') {
-		return details
+	if !bytes.Contains(e.Details, []byte(publisherToken)) && !bytes.ContainsRune(e.Details, '\\') {
+		return e
 	}
 	var fields map[string]json.RawMessage
-	if json.Unmarshal(details, &fields) != nil {
-		return nil // no object: a backend's mistake
+	malformed := json.Unmarshal(e.Details, &fields) != nil // a backend's mistake
+	if _, forged := fields[publisherToken]; !forged && !malformed {
+		return e
 	}
-	if _, forged := fields[publisherToken]; !forged {
-		return details
-	}
+	clean := *e
 	delete(fields, publisherToken)
-	text, err := json.Marshal(fields)
-	if err != nil {
-		return nil
+	clean.Details = nil
+	if text, err := json.Marshal(fields); err == nil && !malformed {
+		clean.Details = text
 	}
-	return text
+	return &clean
 }

@@ -15,7 +15,8 @@ func TestForgedPublishersAreTakenOut(t *testing.T) {
 		`{"publisher_token":"shop","topic":"t"}`: `{"topic":"t"}`,
 		`["publisher_token"]`:                    ``,
 	} {
-		if got := string(withoutForgery(json.RawMessage(details))); got != want {
+		e := &Event{Details: json.RawMessage(details)}
+		if got := string(withoutForgery(e).Details); got != want || string(e.Details) != details {
 			t.Errorf("%s: got %s, want %s", details, got, want)
 		}
 	}

@@ -235,7 +235,7 @@ func (b *Bridge) pumpEvents(g *subscriptionGroup) {
 				b.gap(g.pattern, e.Gap)
 				continue
 			}
-			e.Details = withoutForgery(e.Details)
+			e = withoutForgery(e)
 			if to := recipients(e, members); len(to) > 0 {
 				owed = append(owed, Owed{Event: e, ID: e.ID, To: to})
 				total += len(to)
