@@ -33,6 +33,10 @@ tour: ## start the README's WAMP component and web app, beside "make run"
 demo: ## see messages travel between a Django site, a Flask app and WAMP; KEEP=1: stay up
 	@scripts/demo $(if $(KEEP),--keep)
 
+.PHONY: demo-routes
+demo-routes: ## see messages travel between WAMP, Redis, IRC and XMPP; KEEP=1: stay up
+	@scripts/demo-routes $(if $(KEEP),--keep)
+
 .PHONY: setup
 setup: ## install what the tests need into .venv and tests/node_modules
 	@scripts/setup
