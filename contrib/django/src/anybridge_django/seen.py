@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import time
 
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
@@ -12,6 +14,12 @@ KEEP = 7 * 24 * 3600
 
 RUNNING = 10 * 60
 """Seconds for which a delivery counts as being handled, in case its process has died."""
+
+
+PAUSES = (0.0, 0.05, 0.2, 0.5)
+"""Seconds before each attempt to note a delivery as handled."""
+
+log = logging.getLogger("anybridge_django")
 
 
 class CacheSeen:
@@ -31,7 +39,14 @@ class CacheSeen:
         return bool(self._cache.add(_key(id), "running", timeout=RUNNING))
 
     def done(self, id: str) -> None:
-        self._cache.set(_key(id), "done", timeout=KEEP)
+        # A cache can fail without a word: the database cache does where another transaction
+        # is in its way (SQLite).
+        for pause in PAUSES:
+            time.sleep(pause)
+            self._cache.set(_key(id), "done", timeout=KEEP)
+            if self.is_done(id):
+                return
+        log.error("the cache does not keep that %s was handled: it may be handled again", id)
 
     def discard(self, id: str) -> None:
         self._cache.delete(_key(id))

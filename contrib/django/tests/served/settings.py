@@ -13,13 +13,7 @@ DATABASES = {
     "default": {
         **DATABASES["default"],
         "NAME": environ["TEST_FOLDER"] + "/db",
-        "OPTIONS": {
-            "timeout": 30,
-            "init_command": "PRAGMA journal_mode=WAL",
-            # A transaction that reads first and writes then is otherwise refused at once if
-            # another has written meanwhile; the database cache keeps silent about that.
-            "transaction_mode": "IMMEDIATE",
-        },
+        "OPTIONS": {"timeout": 30, "init_command": "PRAGMA journal_mode=WAL"},
     }
 }
 # The handlers' cache must not be rolled back with a transaction of theirs; the dispatcher's has
