@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import os
@@ -55,6 +56,7 @@ def eventually(condition: Callable[[], T], seconds: float = 30.0) -> T:
 def program() -> Path:
     """The bridge's program, built once for all tests."""
     folder = Path(tempfile.mkdtemp(prefix="anybridge-django-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = folder / "anybridge"
     subprocess.run(["go", "build", "-o", path, "./cmd/anybridge"], cwd=ROOT, check=True)
     return path

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from asgiref.wsgi import WsgiToAsgi
+from a2wsgi import WSGIMiddleware
 from flask import Flask
 
 from anybridge_flask import AnyBridge
@@ -21,7 +21,7 @@ with app.app_context():  # in gunicorn's main process, because of --preload
     used_before_fork = isinstance(bridge.client.registrations(), list)
     made_in = os.getpid()
 
-asgi_app = WsgiToAsgi(app)  # type: ignore[no-untyped-call]
+asgi_app = WSGIMiddleware(app)  # type: ignore[arg-type]  # Flask's environ is a plain dict
 
 
 @bridge.rpc("com.served.pid")
