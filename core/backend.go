@@ -54,7 +54,8 @@ type Backend interface {
 }
 
 // BatchPublisher is what a Backend can be beside: one that publishes several events in
-// their order with less waiting than one by one.
+// hardly more time than one. It is given those that have to stay in order, and also those
+// of separate publishers that happen to come at the same moment.
 type BatchPublisher interface {
 	// PublishBatch publishes the events one after the other, as Publish would, and
 	// returns an error or nil for each. An event that fails does not keep the later ones

@@ -6,45 +6,53 @@ import (
 	"time"
 )
 
-// cancels holds the means to cancel each running call or publish.
+// cancels holds the contexts of what is running, by the ids of the requests. Requests
+// that are handled together share one: it ends when none of them is wanted any more.
 type cancels struct {
 	mu   sync.Mutex
-	byID map[uint64]context.CancelFunc
+	byID map[uint64]*shared
 }
 
-func newCancels() *cancels { return &cancels{byID: map[uint64]context.CancelFunc{}} }
+type shared struct {
+	cancel context.CancelFunc
+	wanted int // requests that are neither done nor cancelled
+}
 
-func (c *cancels) add(parent context.Context, id uint64, timeout time.Duration) context.Context {
+func newCancels() *cancels { return &cancels{byID: map[uint64]*shared{}} }
+
+// open makes the context of requests that add names.
+func (c *cancels) open(parent context.Context, timeout time.Duration) (context.Context, *shared) {
+	s := &shared{}
 	var ctx context.Context
-	var cancel context.CancelFunc
 	if timeout > 0 {
-		ctx, cancel = context.WithTimeout(parent, timeout)
+		ctx, s.cancel = context.WithTimeout(parent, timeout)
 	} else {
-		ctx, cancel = context.WithCancel(parent)
+		ctx, s.cancel = context.WithCancel(parent)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.byID[id] = cancel
-	return ctx
+	return ctx, s
 }
 
-// remove forgets one that is there and returns what releases its context.
-func (c *cancels) remove(id uint64) context.CancelFunc {
+func (c *cancels) add(s *shared, ids ...uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	cancel := c.byID[id]
-	delete(c.byID, id)
-	return cancel
-}
-
-// cancel ends the contexts of those that are still running.
-func (c *cancels) cancel(ids []uint64) {
+	s.wanted += len(ids)
 	for _, id := range ids {
-		c.mu.Lock()
-		cancel := c.byID[id]
-		c.mu.Unlock()
-		if cancel != nil {
-			cancel()
+		c.byID[id] = s
+	}
+}
+
+// end says that these requests are done, or cancelled: whatever comes first.
+func (c *cancels) end(ids ...uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, id := range ids {
+		s := c.byID[id]
+		if s == nil {
+			continue
+		}
+		delete(c.byID, id)
+		if s.wanted--; s.wanted == 0 {
+			s.cancel()
 		}
 	}
 }

@@ -108,7 +108,11 @@ func take(t testing.TB, s core.Stream[*core.Event], n int) (events []*core.Event
 	for len(events) < n {
 		batch, err := next(t, patient(t), s)
 		if err != nil {
-			t.Fatalf("after %d events of %d: %v", len(events), n, err)
+			var got []string
+			for _, e := range events {
+				got = append(got, e.Text())
+			}
+			t.Fatalf("%v after %d events of %d: %q", err, len(events), n, got)
 		}
 		for _, e := range batch {
 			if e.Gap == nil {

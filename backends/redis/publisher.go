@@ -36,32 +36,69 @@ type publishLink struct {
 // request is a command whose reply somebody waits for.
 type request struct {
 	command []byte
-	reply   chan error // has room for one
+	waiter  *waiter // nil for a ping
+	err     error   // the outcome, once it has ended
+	ended   atomic.Bool
+}
+
+// waiter waits for the replies to requests that were made together.
+type waiter struct {
+	left atomic.Int32
+	all  chan struct{} // closed when there is none left
+}
+
+func newWaiter(requests int) *waiter {
+	w := &waiter{all: make(chan struct{})}
+	w.left.Store(int32(requests))
+	return w
+}
+
+// done says that one of the requests has ended, or is not going to be made.
+func (w *waiter) done() {
+	if w.left.Add(-1) == 0 {
+		close(w.all)
+	}
+}
+
+// wait returns when all requests have ended, or ctx.
+func (w *waiter) wait(ctx context.Context) {
+	select {
+	case <-w.all:
+	case <-ctx.Done():
+	}
+}
+
+// outcome is what came of a request, after its waiter's wait. If ctx ended first, the
+// event may be published all the same.
+func (r *request) outcome(ctx context.Context) error {
+	if !r.ended.Load() {
+		return core.AsError(ctx.Err())
+	}
+	return r.err
 }
 
 func newPublisher(sys *system) *publisher {
 	return &publisher{sys: sys, health: newHealth("publish", sys.log)}
 }
 
-// start sends a command. Its error, or nil, comes out of the request's reply.
-func (p *publisher) start(command []byte) (*request, error) {
+// start sends a request. If there is no error, its waiter is told when it has ended.
+func (p *publisher) start(r *request) error {
 	link := p.link.Load()
 	if link == nil {
-		return nil, p.health.unavailable()
+		return p.health.unavailable()
 	}
-	size := int64(len(command))
+	size := int64(len(r.command))
 	if n, b := p.commands.Add(1), p.bytes.Add(size); n > maxPublishes || b > maxPublishBytes && n > 1 {
 		p.done(size)
 		e := core.Errorf(core.TooMany, "%d messages of %d bytes together are on their way to redis", n-1, b-size)
 		e.RetryAfter = 100 * time.Millisecond
-		return nil, e
+		return e
 	}
-	r := &request{command: command, reply: make(chan error, 1)}
-	if !link.out.TryPut(r, len(command)) {
+	if !link.out.TryPut(r, len(r.command)) {
 		p.done(size)
-		return nil, p.health.unavailable()
+		return p.health.unavailable()
 	}
-	return r, nil
+	return nil
 }
 
 func (p *publisher) done(size int64) {
@@ -71,21 +108,13 @@ func (p *publisher) done(size int64) {
 
 // finish hands a request its outcome.
 func (p *publisher) finish(r *request, err error) {
-	if r.command != nil {
-		p.done(int64(len(r.command)))
+	if r.waiter == nil {
+		return
 	}
-	r.reply <- err
-}
-
-// wait returns a request's outcome. When ctx ends first, the event may be published
-// all the same.
-func (r *request) wait(ctx context.Context) error {
-	select {
-	case err := <-r.reply:
-		return err
-	case <-ctx.Done():
-		return core.AsError(ctx.Err())
-	}
+	p.done(int64(len(r.command)))
+	r.err = err
+	r.ended.Store(true)
+	r.waiter.done()
 }
 
 // session serves one connection until it fails or ctx ends.
@@ -201,7 +230,7 @@ func (p *publisher) read(link *publishLink) error {
 	}
 }
 
-func (l *publishLink) ping() { l.out.TryPut(&request{reply: make(chan error, 1)}, 0) }
+func (l *publishLink) ping() { l.out.TryPut(&request{}, 0) }
 
 func pingCommand() []byte { return command(nil, "PING") }
 

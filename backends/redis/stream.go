@@ -55,42 +55,87 @@ func newStreamReader(r *running, cfg *StreamConfig) *streamReader {
 
 // publish appends an event to the stream. Its id becomes that of the entry.
 func (s *streamReader) publish(ctx context.Context, e *core.Event) error {
-	if err := checkPayload(e.Payload); err != nil {
+	return s.publishBatch(ctx, []*core.Event{e})[0]
+}
+
+// publishBatch appends events in their order, in one round trip.
+func (s *streamReader) publishBatch(ctx context.Context, events []*core.Event) []error {
+	errs := make([]error, len(events))
+	var left []*appending
+	for i, e := range events {
+		args, err := s.appendArgs(e)
+		if err == nil && s.r.out.link.Load() == nil {
+			err = s.r.out.health.unavailable() // rather than wait for a dial
+		}
+		if errs[i] = err; err == nil {
+			left = append(left, &appending{event: e, args: args, err: &errs[i]})
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	err := s.r.sys.keyed(ctx, s.cfg.Key, func(c goredis.Cmdable) error {
+		var err error
+		left, err = s.appendAll(ctx, c, left)
 		return err
+	})
+	for _, a := range left {
+		*a.err = err
+	}
+	return errs
+}
+
+// appending is an event on its way into the stream.
+type appending struct {
+	event *core.Event
+	args  *goredis.XAddArgs
+	err   *error // its outcome
+}
+
+// appendAll gives all a try, and returns those that this node has not executed because
+// the key is elsewhere, with its error.
+func (s *streamReader) appendAll(ctx context.Context, c goredis.Cmdable, all []*appending) (left []*appending, elsewhere error) {
+	pipe := c.Pipeline()
+	replies := make([]*goredis.StringCmd, len(all))
+	for i, a := range all {
+		replies[i] = pipe.XAdd(ctx, a.args)
+	}
+	_, _ = pipe.Exec(ctx) // each reply has its error
+	for i, a := range all {
+		id, err := replies[i].Result()
+		switch {
+		case err == nil:
+			*a.err = nil
+			a.event.ID = s.eventID(id)
+			s.r.count.published.Add(1)
+		case movedAway(err):
+			left, elsewhere = append(left, a), err
+		default:
+			*a.err = s.r.sys.error(err)
+		}
+	}
+	return left, elsewhere
+}
+
+func (s *streamReader) appendArgs(e *core.Event) (*goredis.XAddArgs, error) {
+	if err := checkPayload(e.Payload); err != nil {
+		return nil, err
 	}
 	cfg := s.r.cfg.Load()
 	fields := s.fields(e, cfg.format(s.cfg.topic))
 	size := 0
-	for _, field := range fields {
-		size += len(field)
-	}
-	if size > cfg.MaxMessage {
-		return tooLong(size, cfg)
-	}
 	values := make([]any, len(fields))
 	for i, field := range fields {
+		size += len(field)
 		values[i] = field
 	}
-	if s.r.out.link.Load() == nil {
-		return s.r.out.health.unavailable() // rather than wait for a dial
+	if size > cfg.MaxMessage {
+		return nil, tooLong(size, cfg)
 	}
 	args := &goredis.XAddArgs{Stream: s.cfg.Key, Values: values}
 	if s.cfg.MaxLen > 0 {
 		args.MaxLen, args.Approx = s.cfg.MaxLen, true
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
-	var id string
-	err := s.r.sys.keyed(ctx, s.cfg.Key, func(c goredis.Cmdable) (err error) {
-		id, err = c.XAdd(ctx, args).Result()
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	e.ID = s.eventID(id)
-	s.r.count.published.Add(1)
-	return nil
+	return args, nil
 }
 
 // fields are an entry's fields and values. from is the consumer group: nothing that one

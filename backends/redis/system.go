@@ -84,7 +84,7 @@ func (s *system) keyed(ctx context.Context, key string, run func(goredis.Cmdable
 		if node, err = s.cluster.MasterForKey(ctx, key); err != nil {
 			return s.error(err)
 		}
-		if err = run(node); !isReply(err, "MOVED", "ASK", "TRYAGAIN") {
+		if err = run(node); !movedAway(err) {
 			break
 		}
 		s.cluster.ReloadState(ctx)
@@ -96,6 +96,10 @@ func (s *system) keyed(ctx context.Context, key string, run func(goredis.Cmdable
 	}
 	return s.error(err)
 }
+
+// movedAway reports whether a node of the cluster says that it has not executed a
+// command because the key is, or is going to be, elsewhere.
+func movedAway(err error) bool { return isReply(err, "MOVED", "ASK", "TRYAGAIN") }
 
 // dial opens a connection for what does not depend on a key.
 func (s *system) dial(ctx context.Context) (*conn, error) {

@@ -72,7 +72,7 @@ func Prepare(t testing.TB, settings ...string) *Server {
 		"bind 127.0.0.1", "port " + strconv.Itoa(port), "dir " + s.Dir, "daemonize no", "protected-mode no",
 		`save ""`, "appendonly no", "loglevel warning", "repl-diskless-sync-delay 0",
 	}, settings...)
-	s.cli = []string{"-p", strconv.Itoa(port)}
+	s.cli = []string{"-e", "-p", strconv.Itoa(port)} // -e: an error reply is a failure
 	t.Cleanup(s.Kill)
 	return s
 }
@@ -130,8 +130,7 @@ func (s *Server) Start() {
 		_ = cmd.Wait()
 	}(s.cmd, s.done)
 	for end := time.Now().Add(Patience); ; time.Sleep(10 * time.Millisecond) {
-		if c, err := (&net.Dialer{Timeout: time.Second}).DialContext(s.t.Context(), "tcp", s.Addr); err == nil {
-			_ = c.Close()
+		if s.answers() {
 			return
 		}
 		select {
@@ -140,9 +139,20 @@ func (s *Server) Start() {
 		default:
 		}
 		if time.Now().After(end) {
-			s.t.Fatalf("redis-server does not listen on %s", s.Addr)
+			s.t.Fatalf("redis-server does not answer on %s", s.Addr)
 		}
 	}
+}
+
+// answers reports whether the server has loaded its data and executes commands.
+func (s *Server) answers() bool {
+	c, err := (&net.Dialer{Timeout: time.Second}).DialContext(s.t.Context(), "tcp", s.Addr)
+	if err != nil {
+		return false
+	}
+	_ = c.Close()
+	out, err := s.Run("PING")
+	return err == nil || strings.HasPrefix(out, "NOAUTH") // it would, for those it knows
 }
 
 // Kill ends the server with SIGKILL.
