@@ -6,7 +6,6 @@ Ends with 0 if all were seen. Everything is on free ports and in a folder that i
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import secrets
@@ -14,13 +13,12 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from browser import Browser
-from programs import PATIENCE, Failure, Program, Programs
+from programs import PATIENCE, Failure, Program, Programs, main
 
 ROOT = Path(__file__).resolve().parent.parent
 SHOP = ROOT / "examples" / "django-shop"
@@ -157,29 +155,11 @@ def eventually(browser: Browser, pattern: str) -> re.Match[str]:
         time.sleep(0.1)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Shows messages travelling each way.")
-    parser.add_argument("--keep", action="store_true", help="stay up until Ctrl-C")
-    keep = parser.parse_args().keep
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
-    with (
-        tempfile.TemporaryDirectory(prefix="anybridge-demo-") as folder,
-        Programs() as programs,
-    ):
-        try:
-            print("Starting a bridge, a Django site, a Flask app and two WAMP components.")
-            demo = Demo(programs, Path(folder))
-            tour(demo)
-            if keep:
-                stay(demo)
-        except Failure as failure:
-            print(f"{programs.tails()}\n\ndemo: {failure}", file=sys.stderr)
-            return 1
-        except KeyboardInterrupt:
-            print()
-            return 0 if keep else 130
-    return 0
+def show(programs: Programs, folder: Path) -> Callable[[], None]:
+    print("Starting a bridge, a Django site, a Flask app and two WAMP components.")
+    demo = Demo(programs, folder)
+    tour(demo)
+    return lambda: stay(demo)
 
 
 def stay(demo: Demo) -> None:
@@ -192,4 +172,4 @@ def stay(demo: Demo) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("demo", show))

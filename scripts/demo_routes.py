@@ -7,7 +7,6 @@ Ends with 0 if all were seen. Everything is on free ports and in a folder that i
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import re
@@ -16,13 +15,13 @@ import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from browser import Browser
 from demo import PYTHON, ROOT, WEATHER, Demo, eventually, run
-from programs import PATIENCE, Failure, Program, Programs
+from programs import PATIENCE, Failure, Program, Programs, main
 
 ROUTES = ROOT / "examples" / "routes"
 DOMAIN = "fields.example"
@@ -214,31 +213,13 @@ def stay(demo: Routes) -> None:
     signal.pause()
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Shows messages travelling between systems.")
-    parser.add_argument("--keep", action="store_true", help="stay up until Ctrl-C")
-    keep = parser.parse_args().keep
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
-    with (
-        tempfile.TemporaryDirectory(prefix="anybridge-demo-") as folder,
-        Programs() as programs,
-    ):
-        try:
-            print("Starting Redis, an IRC server, Prosody, a bridge, a Flask app and clients.")
-            os.chmod(folder, 0o755)  # ngIRCd gives up root's rights
-            demo = Routes(programs, Path(folder))
-            tour(demo)
-            if keep:
-                stay(demo)
-        except Failure as failure:
-            print(f"{programs.tails()}\n\ndemo-routes: {failure}", file=sys.stderr)
-            return 1
-        except KeyboardInterrupt:
-            print()
-            return 0 if keep else 130
-    return 0
+def show(programs: Programs, folder: Path) -> Callable[[], None]:
+    print("Starting Redis, an IRC server, Prosody, a bridge, a Flask app and clients.")
+    os.chmod(folder, 0o755)  # ngIRCd gives up root's rights
+    demo = Routes(programs, folder)
+    tour(demo)
+    return lambda: stay(demo)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("demo-routes", show))

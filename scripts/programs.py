@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import signal
 import subprocess
+import sys
+import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -129,3 +132,31 @@ class Programs:
             program.echo = False  # how they end is of no interest
         for program in reversed(self._all):
             program.stop()
+
+
+def main(name: str, show: Callable[[Programs, Path], Callable[[], None]]) -> int:
+    """Is the main program of a demo of that name, and returns its exit status.
+
+    ``show`` gets the programs and an empty folder, does the demo, and returns what shows
+    the programs at work until somebody interrupts; with ``--keep`` that is called, too.
+    """
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
+    parser.add_argument("--keep", action="store_true", help="stay up until Ctrl-C")
+    keep = parser.parse_args().keep
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    with (
+        tempfile.TemporaryDirectory(prefix="anybridge-demo-") as folder,
+        Programs() as programs,
+    ):
+        try:
+            stay = show(programs, Path(folder))
+            if keep:
+                stay()
+        except Failure as failure:
+            print(f"{programs.tails()}\n\n{name}: {failure}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print()
+            return 0 if keep else 130
+    return 0
