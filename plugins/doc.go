@@ -79,7 +79,7 @@
 // Environment. The process gets PATH, HOME and TMPDIR of the bridge and what the
 // operator lists, nothing else. Secrets belong into config.
 //
-// In another language, implement the service in plugins/internal/pb/backend.proto,
+// Package kit has what most backends need of all this. In another language, implement the service in plugins/internal/pb/backend.proto,
 // which documents the protocol from the handshake on.
 //
 // # Running one

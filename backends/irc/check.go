@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/anybridge/anybridge/plugins/kit"
 )
 
 // CheckConfig finds every mistake in a section of the configuration without opening
@@ -18,22 +20,22 @@ func CheckConfig(section json.RawMessage) error {
 }
 
 // check finds every mistake in a completed configuration.
-func (c *Config) check(m *mistakes) {
+func (c *Config) check(m *kit.Mistakes) {
 	if c.Server == "" {
-		m.add("server", `which server to connect to is missing: "irc.example:6697"`)
+		m.Add("server", `which server to connect to is missing: "irc.example:6697"`)
 	} else if host, port, err := net.SplitHostPort(c.Server); err != nil || host == "" || !validPort(port) {
-		m.add("server", `want "host:port"`)
+		m.Add("server", `want "host:port"`)
 	}
 	c.TLS.load(m)
 	switch {
 	case c.Nick == "":
-		m.add("nick", "which nick to use is missing")
+		m.Add("nick", "which nick to use is missing")
 	case !validNick(c.Nick) || strings.ContainsAny(c.Nick[:1], "0123456789-"):
-		m.add("nick", "not a nick")
+		m.Add("nick", "not a nick")
 	}
 	word(m, "user", c.User, 32)
 	if strings.ContainsAny(c.User, "!@") {
-		m.add("user", "must not have ! or @")
+		m.Add("user", "must not have ! or @")
 	}
 	line(m, "realname", c.Realname)
 	line(m, "password", c.Password)
@@ -43,53 +45,57 @@ func (c *Config) check(m *mistakes) {
 	seen := map[string]bool{}
 	for i, ch := range c.Channels {
 		key := fmt.Sprintf("channels[%d]", i)
+		if ch.Name == "" {
+			m.Add(key+".name", "is missing")
+			continue
+		}
 		if err := validChannel(ch.Name, defaultChanTypes); err != nil {
-			m.add(key, "%w", err)
+			m.Add(key, "%w", err)
 		}
 		if ch.Key != "" {
 			word(m, key+".key", ch.Key, 64)
 		}
 		if strings.ContainsAny(ch.Key, ",:") {
-			m.add(key+".key", "must not have a comma or colon")
+			m.Add(key+".key", "must not have a comma or colon")
 		}
 		if folded := rfc1459.fold(ch.Name); seen[folded] {
-			m.add(key, "this channel is listed twice")
+			m.Add(key, "this channel is listed twice")
 		} else {
 			seen[folded] = true
 		}
 	}
 	if c.Formatting != "strip" && c.Formatting != "keep" {
-		m.add("formatting", "want strip or keep")
+		m.Add("formatting", "want strip or keep")
 	}
 	if len(c.Commands.Prefix) > 3 || strings.ContainsFunc(c.Commands.Prefix, func(r rune) bool { return r <= ' ' || r > '~' || unicode.IsLetter(r) || unicode.IsDigit(r) }) {
-		m.add("commands.prefix", "want 1 to 3 punctuation characters")
+		m.Add("commands.prefix", "want 1 to 3 punctuation characters")
 	}
 	for key, n := range map[string]int{
 		"flood.burst": c.Flood.Burst, "flood.queue": c.Flood.Queue, "commands.rate.burst": c.Commands.Rate.Burst,
 		"commands.concurrent": c.Commands.Concurrent, "commands.max_lines": c.Commands.MaxLines, "max_queued_events": c.MaxQueuedEvents,
 	} {
 		if n < 1 {
-			m.add(key, "must be at least 1")
+			m.Add(key, "must be at least 1")
 		}
 	}
 }
 
-func (c *Config) checkAccounts(m *mistakes) {
+func (c *Config) checkAccounts(m *kit.Mistakes) {
 	if s := c.SASL; s != nil {
 		switch s.Mechanism {
 		case "plain":
 			if s.Account == "" || s.Password == "" {
-				m.add("sasl", "mechanism plain needs account and password")
+				m.Add("sasl", "mechanism plain needs account and password")
 			}
 		case "external":
 			if c.TLS.Cert == "" {
-				m.add("sasl.mechanism", "external needs a client certificate: tls.cert and tls.key")
+				m.Add("sasl.mechanism", "external needs a client certificate: tls.cert and tls.key")
 			}
 			if s.Password != "" {
-				m.add("sasl.password", "mechanism external has none")
+				m.Add("sasl.password", "mechanism external has none")
 			}
 		default:
-			m.add("sasl.mechanism", "want plain or external")
+			m.Add("sasl.mechanism", "want plain or external")
 		}
 		line(m, "sasl.account", s.Account)
 		line(m, "sasl.password", s.Password)
@@ -100,7 +106,7 @@ func (c *Config) checkAccounts(m *mistakes) {
 			word(m, "nickserv.account", n.Account, 100)
 		}
 		if n.Password == "" {
-			m.add("nickserv.password", "is missing")
+			m.Add("nickserv.password", "is missing")
 		} else {
 			word(m, "nickserv.password", n.Password, 300)
 		}
@@ -116,16 +122,16 @@ func validPort(port string) bool {
 }
 
 // line checks text that stands at the end of a line.
-func line(m *mistakes, key, text string) {
+func line(m *kit.Mistakes, key, text string) {
 	if len(text) > 300 || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
-		m.add(key, "want at most 300 bytes of text without control characters")
+		m.Add(key, "want at most 300 bytes of text without control characters")
 	}
 }
 
 // word checks text that stands within a line.
-func word(m *mistakes, key, text string, longest int) {
+func word(m *kit.Mistakes, key, text string, longest int) {
 	if text == "" || len(text) > longest || text[0] == ':' || !utf8.ValidString(text) ||
 		strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }) {
-		m.add(key, "want one word of at most %d bytes that does not begin with a colon", longest)
+		m.Add(key, "want one word of at most %d bytes that does not begin with a colon", longest)
 	}
 }

@@ -132,7 +132,7 @@ func (s *session) allowUser(key string, now time.Time) (ok, tell bool) {
 		}
 	}
 	if u == nil {
-		u = &userRate{bucket: newBucket(rate.Burst, time.Duration(rate.Interval), now)}
+		u = &userRate{bucket: newBucket(rate.Burst, rate.Interval, now)}
 		s.users[key] = u
 	}
 	if u.take(now) {

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/anybridge/anybridge/core"
+	"github.com/anybridge/anybridge/plugins/kit"
 )
 
 // Config is the backend's section of the configuration.
@@ -31,7 +31,7 @@ type Config struct {
 	// JoinOnPublish joins a channel when somebody publishes to it; true by default.
 	JoinOnPublish *bool `json:"join_on_publish"`
 	// Rejoin is how long to wait after a kick; 5 s by default, 0 = stay out.
-	Rejoin *duration `json:"rejoin"`
+	Rejoin *time.Duration `json:"rejoin"`
 
 	Flood    FloodConfig    `json:"flood"`
 	Commands CommandsConfig `json:"commands"`
@@ -46,8 +46,8 @@ type Config struct {
 	Version     string `json:"version"`
 	QuitMessage string `json:"quit_message"`
 
-	PingInterval duration `json:"ping_interval"` // how long the server may be silent; 60 s
-	PingTimeout  duration `json:"ping_timeout"`  // how long it may take to answer; 30 s
+	PingInterval time.Duration `json:"ping_interval"` // how long the server may be silent; 60 s
+	PingTimeout  time.Duration `json:"ping_timeout"`  // how long it may take to answer; 30 s
 	// MaxQueuedEvents bounds what waits for one subscription: 100,000 events, and 64
 	// MiB of text. What comes on top is dropped, counted and reported as a gap.
 	MaxQueuedEvents int `json:"max_queued_events"`
@@ -77,51 +77,47 @@ type ChannelConfig struct {
 	Key  string `json:"key"`
 }
 
-func (c *ChannelConfig) decode(m *mistakes, path string, data json.RawMessage) {
+// DecodeConfig implements kit.Decoder.
+func (c *ChannelConfig) DecodeConfig(m *kit.Mistakes, place string, data json.RawMessage) {
 	if json.Unmarshal(data, &c.Name) == nil {
 		return
 	}
-	type plain ChannelConfig // without decode
-	m.decodeStrict(path, data, (*plain)(c))
+	type plain ChannelConfig // without DecodeConfig
+	m.Decode(place, data, (*plain)(c))
 }
 
 // FloodConfig says how fast the server lets us send: Burst lines at once, then one
 // per Interval (0 = as fast as they come). Queue lines may wait.
 type FloodConfig struct {
-	Burst    int       `json:"burst"`
-	Interval *duration `json:"interval"`
-	Queue    int       `json:"queue"`
+	Burst    int            `json:"burst"`
+	Interval *time.Duration `json:"interval"`
+	Queue    int            `json:"queue"`
 }
 
 // CommandsConfig says how people call procedures.
 type CommandsConfig struct {
-	Prefix     string   `json:"prefix"`     // "!" by default
-	Rate       Rate     `json:"rate"`       // of one user; 5 at once, then one per 2 s
-	Timeout    duration `json:"timeout"`    // 30 s by default
-	Concurrent int      `json:"concurrent"` // calls under way at once; 16 by default
-	MaxLines   int      `json:"max_lines"`  // of one answer; 5 by default
+	Prefix     string        `json:"prefix"`     // "!" by default
+	Rate       Rate          `json:"rate"`       // of one user; 5 at once, then one per 2 s
+	Timeout    time.Duration `json:"timeout"`    // 30 s by default
+	Concurrent int           `json:"concurrent"` // calls under way at once; 16 by default
+	MaxLines   int           `json:"max_lines"`  // of one answer; 5 by default
 }
 
 // Rate allows Burst at once, then one per Interval.
 type Rate struct {
-	Burst    int      `json:"burst"`
-	Interval duration `json:"interval"`
+	Burst    int           `json:"burst"`
+	Interval time.Duration `json:"interval"`
 }
 
 // parseConfig reads and checks the configuration. The error is InvalidArgument and
 // holds every mistake.
 func parseConfig(raw json.RawMessage) (*Config, error) {
-	cfg, m := &Config{}, mistakes{}
-	if len(raw) == 0 {
-		raw = json.RawMessage("{}")
-	}
-	m.decodeStrict("", raw, cfg)
+	var m kit.Mistakes
+	cfg := &Config{}
+	m.Decode("", raw, cfg)
 	cfg.complete()
 	cfg.check(&m)
-	if err := m.err(); err != nil {
-		return nil, core.Errorf(core.InvalidArgument, "%w", err)
-	}
-	return cfg, nil
+	return cfg, m.Err()
 }
 
 // complete fills in the defaults.
@@ -136,9 +132,9 @@ func (c *Config) complete() {
 			*v = fallback
 		}
 	}
-	span := func(v *duration, fallback time.Duration) {
+	span := func(v *time.Duration, fallback time.Duration) {
 		if *v == 0 {
-			*v = duration(fallback)
+			*v = fallback
 		}
 	}
 	text(&c.User, "anybridge")
@@ -181,11 +177,11 @@ func (n *NickServConfig) regain() string {
 	return *n.Regain
 }
 
-func orDefault(d *duration, fallback time.Duration) time.Duration {
+func orDefault(d *time.Duration, fallback time.Duration) time.Duration {
 	if d == nil {
 		return fallback
 	}
-	return time.Duration(*d)
+	return *d
 }
 
 // sameConnection reports whether both lead to the same connection, so that the rest

@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"github.com/ergochat/irc-go/ircmsg"
-
-	"github.com/anybridge/anybridge/core"
 )
 
 // conn is one connection to the server and what is known only as long as it lasts.
@@ -59,12 +57,15 @@ const (
 	maxLine = 16 << 10
 )
 
-// connect makes a connection, registers and serves it until it is lost. It returns
-// when everything was ready and what ended it.
-func (s *session) connect(ctx context.Context, cfg *Config) (registered time.Time, err error) {
+// connect makes a connection, registers and serves it until it is lost. It returns what
+// ended it.
+func (s *session) connect(ctx context.Context) error {
+	s.mu.Lock()
+	cfg := s.cfg
+	s.mu.Unlock()
 	nc, err := dial(ctx, cfg)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("connect to %s: %w", cfg.Server, err)
+		return fmt.Errorf("connect to %s: %w", cfg.Server, err)
 	}
 	now := time.Now()
 	c := &conn{
@@ -92,9 +93,9 @@ func (s *session) connect(ctx context.Context, cfg *Config) (registered time.Tim
 	if c.goneWhy != nil {
 		err = c.goneWhy
 	}
-	s.detach(c, core.Errorf(core.Unavailable, "the connection to the IRC server was lost before it confirmed; the text may have been sent"))
+	s.detach(c, err)
 	close(c.gone)
-	return c.registered, err
+	return err
 }
 
 func dial(ctx context.Context, cfg *Config) (net.Conn, error) {
@@ -194,7 +195,7 @@ func (c *conn) tick(now time.Time) error {
 		return c.tickHandshake(now)
 	}
 	silent := now.Sub(c.heardAt())
-	switch interval, timeout := time.Duration(c.s.cfg.PingInterval), time.Duration(c.s.cfg.PingTimeout); {
+	switch interval, timeout := c.s.cfg.PingInterval, c.s.cfg.PingTimeout; {
 	case silent < interval:
 		c.pingSent = time.Time{}
 	case c.pingSent.IsZero():

@@ -8,6 +8,7 @@ import (
 	"github.com/ergochat/irc-go/ircmsg"
 
 	"github.com/anybridge/anybridge/core"
+	"github.com/anybridge/anybridge/plugins/kit"
 )
 
 // details is what the system tells of an event.
@@ -118,19 +119,15 @@ func (c *conn) hear(msg *ircmsg.Message, target, text string, d details) {
 		}
 		heard := e
 		heard.Topic = core.Address{Backend: sub.pattern.Backend, Name: name}
-		sub.put(&heard)
+		sub.Put(&heard)
 	}
 }
 
 // subscription is one of the host's subscriptions.
 type subscription struct {
-	*core.Pipe[*core.Event]
-	s       *session
+	*kit.Feed
 	pattern core.Pattern
 	folded  string
-
-	lost      int64 // since the pipe was full; the session's mu guards both
-	lostSince time.Time
 }
 
 // maxQueuedBytes bounds what waits for one subscription.
@@ -152,27 +149,6 @@ func (sub *subscription) covers(topic, folded string) string {
 	return ""
 }
 
-// put hands over an event, or counts it as lost. The session's mu is held.
-func (sub *subscription) put(e *core.Event) {
-	if sub.lost > 0 {
-		gap := &core.Event{Topic: e.Topic, Time: time.Now(), Gap: &core.Gap{
-			Since: sub.lostSince, Until: time.Now(), Lost: sub.lost, Reason: "events came faster than they were taken",
-		}}
-		if sub.TryPut(gap, 1) {
-			sub.lost = 0
-		}
-	}
-	if sub.lost == 0 && sub.TryPut(e, e.Size()+len(e.Details)+100) {
-		sub.s.counters["events_in"]++
-		return
-	}
-	if sub.lost == 0 {
-		sub.lostSince = time.Now()
-	}
-	sub.lost++
-	sub.s.counters["events_dropped"]++
-}
-
 // gapChannel reports that events of a channel may be missing. s.mu is held.
 func (s *session) gapChannel(ch *channel, since, until time.Time) {
 	s.gap(ch.name, since, until, func(sub *subscription) string { return sub.covers(ch.name, s.fold.fold(ch.name)) })
@@ -191,7 +167,7 @@ func (s *session) gapPrivate(since, until time.Time) {
 func (s *session) gap(topic string, since, until time.Time, covers func(*subscription) string) {
 	for _, sub := range s.subs {
 		if name := covers(sub); name != "" {
-			sub.put(&core.Event{Topic: core.Address{Backend: sub.pattern.Backend, Name: name}, Time: until, Gap: &core.Gap{
+			sub.Put(&core.Event{Topic: core.Address{Backend: sub.pattern.Backend, Name: name}, Gap: &core.Gap{
 				Since: since, Until: until, Reason: "not on IRC as " + topic,
 			}})
 		}

@@ -2,14 +2,14 @@ package irc
 
 import (
 	"errors"
-	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/ergochat/irc-go/ircmsg"
 	"github.com/ergochat/irc-go/ircutils"
+
+	"github.com/anybridge/anybridge/core"
 )
 
 // handshake is what is under way until the server has welcomed us: PASS, CAP, SASL,
@@ -26,12 +26,9 @@ func capabilities() []string {
 	return []string{"message-tags", "server-time", "account-tag", "echo-message", "batch", "labeled-response", "chghost"}
 }
 
-// refusal is an answer of the server's that will be the same next time.
-type refusal struct{ error }
-
-func isRefusal(err error) bool {
-	_, ok := errors.AsType[refusal](err)
-	return ok
+// refused is an answer of the server's that will be the same next time; see kit.Link.
+func refused(format string, args ...any) error {
+	return core.Errorf(core.Forbidden, format, args...)
 }
 
 func (c *conn) startHandshake() {
@@ -71,14 +68,14 @@ func (c *conn) handleHandshake(msg *ircmsg.Message) (bool, error) {
 		}
 	case "902", "904", "905", "906", "908":
 		if c.cfg.SASL != nil && c.welcomedAt.IsZero() {
-			return true, refusal{fmt.Errorf("sasl: %s", said(msg))}
+			return true, refused("sasl: %s", said(msg))
 		}
 	case "432": // erroneous nick
 		if !c.welcomedAt.IsZero() {
 			return false, nil
 		}
 		if c.nick == c.s.cfg.Nick {
-			return true, refusal{fmt.Errorf("nick %q: %s", c.nick, said(msg))}
+			return true, refused("nick %q: %s", c.nick, said(msg))
 		}
 		c.nextNick()
 	case "433", "436", "437": // in use, collision, unavailable
@@ -89,7 +86,7 @@ func (c *conn) handleHandshake(msg *ircmsg.Message) (bool, error) {
 		return false, nil
 	case "464", "465", "463": // wrong password, banned, not permitted
 		if c.welcomedAt.IsZero() {
-			c.goneWhy = refusal{fmt.Errorf("the server refused us: %s", said(msg))}
+			c.goneWhy = refused("the server refused us: %s", said(msg))
 		}
 	case "001":
 		return true, c.welcome(msg)
@@ -217,7 +214,6 @@ func (c *conn) welcomed(now time.Time) error {
 		c.urgent("MODE", c.nick, "+"+c.is.bot)
 	}
 	c.s.attach(c)
-	c.log().Info("irc: connected", slog.String("server", c.cfg.Server), slog.String("nick", c.nick))
 	if c.nick != c.s.cfg.Nick {
 		c.regain(now)
 	}

@@ -125,7 +125,7 @@ func (s *session) reach(ctx context.Context, name string) (*conn, string, error)
 	for {
 		c := s.conn
 		if c == nil || s.closed {
-			return nil, "", s.unavailable()
+			return nil, "", s.link.Unavailable()
 		}
 		if err := validTarget(name, c.is.chanTypes); err != nil {
 			return nil, "", err

@@ -38,7 +38,7 @@ func (s *session) register(p core.Pattern, o core.RegisterOptions) (core.Stream[
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, s.unavailable()
+		return nil, s.link.Unavailable()
 	}
 	if s.procs[command] != nil {
 		return nil, core.Errorf(core.AlreadyExists, "the command %s is registered already", command)
@@ -86,7 +86,7 @@ type call struct {
 
 // start hands the command to whoever registered the procedure.
 func (a *call) start(reg *registration, payload core.Payload, cd callDetails, now time.Time) {
-	timeout := time.Duration(a.s.cfg.Commands.Timeout)
+	timeout := a.s.cfg.Commands.Timeout
 	a.deadline, a.canceled = now.Add(timeout), make(chan struct{})
 	inv := &core.Invocation{
 		ID: core.NewID("inv"), Procedure: reg.procedure, Payload: payload, Details: marshalDetails(cd),
@@ -172,7 +172,7 @@ func (a *call) say(text string) {
 func (s *session) tickCalls(now time.Time) {
 	for a := range s.calls {
 		if now.After(a.deadline) {
-			a.answer(nil, core.Errorf(core.Timeout, "the procedure took longer than %s", time.Duration(s.cfg.Commands.Timeout)))
+			a.answer(nil, core.Errorf(core.Timeout, "the procedure took longer than %s", s.cfg.Commands.Timeout))
 		}
 	}
 }

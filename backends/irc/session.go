@@ -3,28 +3,26 @@ package irc
 import (
 	"context"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/anybridge/anybridge/core"
+	"github.com/anybridge/anybridge/plugins/kit"
 )
 
 // session is an open backend: it keeps a connection to the server and all that shall
 // outlive one.
 type session struct {
-	log    *slog.Logger
-	cancel context.CancelFunc
-	done   chan struct{} // closed when run has ended
+	log   *slog.Logger
+	link  *kit.Link
+	feeds kit.FeedCounts
 
 	mu       sync.Mutex
 	cfg      *Config
 	closed   bool
 	conn     *conn         // the registered connection, or nil while away
 	changed  chan struct{} // closed and replaced when conn changes
-	state    core.State
-	reason   string
-	lostAt   time.Time // when the last connection was heard last; zero before the first
+	lostAt   time.Time     // when the last connection was heard last; zero before the first
 	fold     casemapping
 	subs     []*subscription
 	chans    map[string]*channel      // by folded name
@@ -36,74 +34,21 @@ type session struct {
 
 func newSession(cfg *Config, log *slog.Logger) *session {
 	s := &session{
-		log: log, cfg: cfg, done: make(chan struct{}), changed: make(chan struct{}),
-		state: core.Connecting, fold: rfc1459, chans: map[string]*channel{}, procs: map[string]*registration{},
+		log: log, cfg: cfg, changed: make(chan struct{}), fold: rfc1459,
+		link: kit.NewLink(kit.LinkOptions{
+			Name: "the IRC server", Log: log,
+			FirstPause: 500 * time.Millisecond, LastPause: time.Minute, Steady: 20 * time.Second, RefusedPause: time.Minute,
+		}),
+		chans: map[string]*channel{}, procs: map[string]*registration{},
 		calls: map[*call]struct{}{}, users: map[string]*userRate{},
 		counters: map[string]int64{
-			"connections": 0, "connections_lost": 0, "events_in": 0, "events_dropped": 0, "lines_sent": 0, "publishes_refused": 0,
+			"connections_lost": 0, "lines_sent": 0, "publishes_refused": 0,
 			"joins_refused": 0, "kicked": 0, "commands": 0, "commands_refused": 0, "hostile_lines": 0,
 		},
 	}
 	s.configureChannels()
-	ctx, cancel := context.WithCancel(context.Background())
-	s.cancel = cancel
-	go s.run(ctx)
+	s.link.Start(s.connect)
 	return s
-}
-
-// How long to wait before the next attempt to connect: doubled each time, with
-// jitter, begun anew once a connection has held.
-const (
-	firstPause = 500 * time.Millisecond
-	lastPause  = time.Minute
-	heldLong   = 20 * time.Second
-
-	// refusedPause is for servers that refuse our nick or password: asking often gets
-	// us banned.
-	refusedPause = time.Minute
-)
-
-// run connects, again and again, until ctx ends.
-func (s *session) run(ctx context.Context) {
-	defer close(s.done)
-	for pause := firstPause; ctx.Err() == nil; pause = min(2*pause, lastPause) {
-		s.mu.Lock()
-		cfg := s.cfg
-		s.mu.Unlock()
-		registered, err := s.connect(ctx, cfg)
-		if ctx.Err() != nil || s.isClosed() {
-			return
-		}
-		if !registered.IsZero() && time.Since(registered) > heldLong {
-			pause = firstPause
-		}
-		if isRefusal(err) {
-			pause = max(pause, refusedPause)
-		}
-		s.away(err)
-		select {
-		case <-time.After(pause/2 + rand.N(pause/2)): //nolint:gosec // jitter, not a secret
-		case <-ctx.Done():
-		}
-	}
-}
-
-func (s *session) isClosed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closed
-}
-
-// away notes why there is no connection.
-func (s *session) away(err error) {
-	s.mu.Lock()
-	s.state, s.reason = core.Connecting, err.Error()
-	if isRefusal(err) {
-		s.state = core.Down
-	}
-	s.signalChange()
-	s.mu.Unlock()
-	s.log.Warn("irc: not connected", slog.Any("error", err))
 }
 
 // signalChange tells those who wait that the connection has changed. s.mu is held.
@@ -114,9 +59,9 @@ func (s *session) signalChange() {
 
 // attach makes c the connection that everything uses. s.mu is held.
 func (s *session) attach(c *conn) {
-	s.conn, s.state, s.reason = c, core.Up, ""
+	s.conn = c
+	s.link.Up(slog.String("server", c.cfg.Server), slog.String("nick", c.nick))
 	s.refold(c.is.casemapping)
-	s.counters["connections"]++
 	if !s.lostAt.IsZero() {
 		s.gapPrivate(s.lostAt, time.Now())
 	}
@@ -126,12 +71,14 @@ func (s *session) attach(c *conn) {
 	s.signalChange()
 }
 
-// detach forgets the connection, with all that waits for it. s.mu is held.
-func (s *session) detach(c *conn, err *core.Error) {
-	c.failAll(err)
+// detach forgets the connection, which ended for that reason, with all that waits for
+// it. s.mu is held.
+func (s *session) detach(c *conn, why error) {
+	c.failAll(core.Errorf(core.Unavailable, "the connection to the IRC server was lost before it confirmed; the text may have been sent"))
 	if s.conn != c {
 		return
 	}
+	s.link.Lost(why)
 	s.conn, s.lostAt = nil, c.heardAt()
 	s.counters["connections_lost"]++
 	for key, ch := range s.chans {
@@ -150,19 +97,17 @@ func (s *session) detach(c *conn, err *core.Error) {
 // ready waits until ctx ends for the connection, or for the first attempt to fail, and
 // for the server's word about the configured channels.
 func (s *session) ready(ctx context.Context) {
+	s.link.Ready(ctx)
 	for {
+		var wait chan struct{}
 		s.mu.Lock()
-		wait, failed := s.changed, s.conn == nil && s.reason != ""
-		if s.conn != nil {
-			wait = nil
-			for _, ch := range s.chans {
-				if ch.configured && ch.state == chanJoining {
-					wait = ch.moved
-				}
+		for _, ch := range s.chans {
+			if s.conn != nil && ch.configured && ch.state == chanJoining {
+				wait = ch.moved
 			}
 		}
 		s.mu.Unlock()
-		if wait == nil || failed {
+		if wait == nil {
 			return
 		}
 		select {
@@ -193,14 +138,6 @@ func (s *session) refold(to casemapping) {
 	}
 }
 
-// unavailable is the error while there is no connection. s.mu is held.
-func (s *session) unavailable() *core.Error {
-	if s.reason == "" {
-		return core.Errorf(core.Unavailable, "not connected to the IRC server yet")
-	}
-	return core.Errorf(core.Unavailable, "not connected to the IRC server: %s", s.reason)
-}
-
 // close leaves the server and ends everything.
 func (s *session) close(ctx context.Context) {
 	s.mu.Lock()
@@ -221,8 +158,7 @@ func (s *session) close(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
-	s.cancel()
-	<-s.done
+	s.link.Stop()
 	s.mu.Lock()
 	subs, procs := s.subs, s.procs
 	s.subs, s.procs = nil, map[string]*registration{}
@@ -267,7 +203,8 @@ const quitPatience = 2 * time.Second
 func (s *session) status() core.Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := core.Status{State: s.state, Reason: s.reason, Counters: map[string]int64{}}
+	st := s.link.Status()
+	st.Counters["events_in"], st.Counters["events_dropped"] = s.feeds.Events.Load(), s.feeds.Dropped.Load()
 	for name, n := range s.counters {
 		st.Counters[name] = n
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/anybridge/anybridge/core"
+	"github.com/anybridge/anybridge/plugins/kit"
 )
 
 // subscribe adds a subscription. That of a channel returns when the channel is
@@ -22,11 +23,11 @@ func (s *session) subscribe(ctx context.Context, p core.Pattern) (core.Stream[*c
 			return nil, err
 		}
 	}
-	sub := &subscription{s: s, pattern: p, folded: s.fold.fold(p.Name)}
-	sub.Pipe = core.NewPipe[*core.Event](s.cfg.MaxQueuedEvents, maxQueuedBytes, func() { s.unsubscribe(sub) })
+	sub := &subscription{pattern: p, folded: s.fold.fold(p.Name)}
+	sub.Feed = kit.NewFeed(p, s.cfg.MaxQueuedEvents, maxQueuedBytes, &s.feeds, func() { s.unsubscribe(sub) })
 	inChannel := exact && isChannel(p.Name, chanTypes)
 	if s.closed || inChannel && s.conn == nil {
-		err := s.unavailable()
+		err := s.link.Unavailable()
 		s.mu.Unlock()
 		return nil, err
 	}
@@ -58,7 +59,7 @@ func (s *session) enter(ctx context.Context, name string) error {
 		ch := s.chans[s.fold.fold(name)]
 		switch {
 		case s.conn == nil || s.closed || ch == nil:
-			return s.unavailable()
+			return s.link.Unavailable()
 		case ch.state == chanJoined:
 			return nil
 		case ch.state == chanAway && ch.err != nil:

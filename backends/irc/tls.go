@@ -2,32 +2,27 @@ package irc
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
-	"os"
+
+	"github.com/anybridge/anybridge/plugins/kit"
 )
 
-// TLSConfig says whether to use TLS, how to check the server's certificate, and holds
-// our own.
+// TLSConfig says whether to use TLS, and how.
 type TLSConfig struct {
-	CA         string `json:"ca"` // a file of PEM certificates, in place of the system's
-	ServerName string `json:"server_name"`
-	Insecure   bool   `json:"insecure"` // accept any certificate
-	Cert       string `json:"cert"`     // files of a client certificate and its key in PEM
-	Key        string `json:"key"`
+	kit.TLS
 
 	off    bool
 	config *tls.Config
 }
 
-func (t *TLSConfig) decode(m *mistakes, path string, data json.RawMessage) {
+// DecodeConfig implements kit.Decoder: false, true, or a map.
+func (t *TLSConfig) DecodeConfig(m *kit.Mistakes, place string, data json.RawMessage) {
 	var on bool
 	if json.Unmarshal(data, &on) == nil {
 		t.off = !on
 		return
 	}
-	type plain TLSConfig // without decode
-	m.decodeStrict(path, data, (*plain)(t))
+	m.Decode(place, data, &t.TLS)
 }
 
 func (t *TLSConfig) port() string {
@@ -38,28 +33,8 @@ func (t *TLSConfig) port() string {
 }
 
 // load reads the files.
-func (t *TLSConfig) load(m *mistakes) {
-	if t.off {
-		return
-	}
-	t.config = &tls.Config{
-		MinVersion: tls.VersionTLS12, ServerName: t.ServerName,
-		InsecureSkipVerify: t.Insecure, //nolint:gosec // the operator asked for it
-	}
-	if t.CA != "" {
-		pem, err := os.ReadFile(t.CA)
-		t.config.RootCAs = x509.NewCertPool()
-		if err != nil {
-			m.add("tls.ca", "%w", err)
-		} else if !t.config.RootCAs.AppendCertsFromPEM(pem) {
-			m.add("tls.ca", "%s holds no PEM certificate", t.CA)
-		}
-	}
-	if t.Cert != "" || t.Key != "" {
-		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
-		if err != nil {
-			m.add("tls.cert", "%w", err)
-		}
-		t.config.Certificates = []tls.Certificate{pair}
+func (t *TLSConfig) load(m *kit.Mistakes) {
+	if !t.off {
+		t.config = t.Load(m, "tls")
 	}
 }

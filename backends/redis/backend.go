@@ -7,9 +7,9 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/anybridge/anybridge/core"
+	"github.com/anybridge/anybridge/plugins/kit"
 )
 
 // Backend implements core.Backend on Redis.
@@ -48,9 +48,6 @@ type running struct {
 	wg   sync.WaitGroup
 }
 
-// openPatience is how long Open waits for the first connections.
-const openPatience = 5 * time.Second
-
 // Open implements core.Backend. Formats are changed in place; anything else needs a
 // fresh backend.
 func (b *Backend) Open(ctx context.Context, config json.RawMessage) (core.Info, error) {
@@ -69,10 +66,10 @@ func (b *Backend) Open(ctx context.Context, config json.RawMessage) (core.Info, 
 	}
 	r := start(cfg, b.log)
 	b.open.Store(r)
-	ctx, cancel := context.WithTimeout(ctx, openPatience)
+	ctx, cancel := context.WithTimeout(ctx, kit.OpenPatience)
 	defer cancel()
-	r.out.health.ready(ctx)
-	r.in.health.ready(ctx) // a server that is away is not an error: see Status
+	r.out.health.Ready(ctx)
+	r.in.health.Ready(ctx) // a server that is away is not an error: see Status
 	return info(), nil
 }
 
@@ -89,8 +86,8 @@ func start(cfg *Config, log *slog.Logger) *running {
 	}
 	r.caller, r.callee = newCaller(r), newCallee(r)
 	r.in.receive = r.received
-	r.wg.Go(func() { r.out.health.keep(r.ctx, r.out.session) })
-	r.wg.Go(func() { r.in.health.keep(r.ctx, r.in.session) })
+	r.wg.Go(func() { r.out.health.Keep(r.ctx, r.out.session) })
+	r.wg.Go(func() { r.in.health.Keep(r.ctx, r.in.session) })
 	return r
 }
 
@@ -175,12 +172,12 @@ func (b *Backend) Status(context.Context) (core.Status, error) {
 		return core.Status{State: core.Down, Reason: "not open"}, nil
 	}
 	st := core.Status{State: core.Up, Counters: r.count.all()}
-	for _, h := range []*health{r.out.health, r.in.health} {
-		state, reason, times := h.status()
-		if st.State == core.Up || state == core.Down {
-			st.State, st.Reason = state, reason
+	for what, link := range map[string]*kit.Link{"publish": r.out.health, "subscribe": r.in.health} {
+		one := link.Status()
+		if st.State == core.Up || one.State == core.Down {
+			st.State, st.Reason = one.State, one.Reason
 		}
-		st.Counters["connections_"+h.what] = times
+		st.Counters["connections_"+what] = one.Counters["connections"]
 	}
 	st.Counters["publishes_in_flight_now"] = r.out.commands.Load()
 	return st, nil

@@ -82,13 +82,13 @@ func (c *callee) register(ctx context.Context, p core.Pattern, o core.RegisterOp
 	}
 	g := c.groups[slot]
 	if g == nil {
-		g = &callGroup{c: c, slot: slot, health: newHealth("requests", c.r.log)}
+		g = &callGroup{c: c, slot: slot, health: newLink("requests", c.r.log)}
 		c.groups[slot] = g
 		ctx, stop := context.WithCancel(c.ctx)
 		c.serving.Go(func() {
 			defer stop()
 			g.stop = stop
-			g.health.keep(ctx, g.session)
+			g.health.Keep(ctx, g.session)
 		})
 	}
 	g.keys = append(slices.Clone(g.keys), reg.key)

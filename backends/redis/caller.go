@@ -2,12 +2,14 @@ package redis
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/anybridge/anybridge/core"
+	"github.com/anybridge/anybridge/plugins/kit"
 )
 
 // caller makes calls: a request goes to the procedure's list, and the answer comes to
@@ -15,7 +17,7 @@ import (
 type caller struct {
 	r      *running
 	cfg    *RPCConfig
-	health *health
+	health *kit.Link
 	inbox  string // the list of our answers; nobody can guess its name
 
 	mu      sync.Mutex
@@ -36,7 +38,7 @@ const maxCalls = 16 << 10
 func newCaller(r *running) *caller {
 	cfg := &r.cfg.Load().RPC
 	return &caller{
-		r: r, cfg: cfg, health: newHealth("answers", r.log),
+		r: r, cfg: cfg, health: newLink("answers", r.log),
 		inbox: cfg.replyKey(core.NewID("bridge")), pending: map[string]chan answer{},
 	}
 }
@@ -48,7 +50,7 @@ func (c *caller) call(ctx context.Context, call *core.Call) (*core.Result, error
 	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.cfg.timeout)
+		ctx, cancel = context.WithTimeout(ctx, c.cfg.Timeout)
 		defer cancel()
 	}
 	if err := c.listen(ctx); err != nil {
@@ -92,21 +94,21 @@ func (c *caller) listen(ctx context.Context) error {
 	}
 	if !c.started {
 		c.started = true
-		c.r.wg.Go(func() { c.health.keep(c.r.ctx, c.session) })
+		c.r.wg.Go(func() { c.health.Keep(c.r.ctx, c.session) })
 	}
 	link := c.link
 	c.mu.Unlock()
 	if link != nil {
 		return nil
 	}
-	c.health.ready(ctx)
+	c.health.Ready(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.link == nil {
 		if ctx.Err() != nil {
 			return core.AsError(ctx.Err())
 		}
-		return c.health.unavailable()
+		return c.health.Unavailable()
 	}
 	return nil
 }
@@ -171,7 +173,7 @@ func (c *caller) announced(ctx context.Context, p *pendingCall) (yes bool, err e
 // await waits for the answer. A request that nobody takes within the grace time, and
 // for which nobody has announced to be there, finds no procedure.
 func (c *caller) await(ctx context.Context, p *pendingCall, announced bool) (*core.Result, error) {
-	tick := time.NewTicker(c.cfg.grace)
+	tick := time.NewTicker(c.cfg.Grace)
 	defer tick.Stop()
 	grace := tick.C
 	for {
@@ -191,7 +193,7 @@ func (c *caller) await(ctx context.Context, p *pendingCall, announced bool) (*co
 				continue
 			}
 			if c.withdraw(p) {
-				return nil, core.Errorf(core.NoSuchProcedure, "nobody serves procedure %s on redis: no one took the request within %s", p.name, c.cfg.grace)
+				return nil, core.Errorf(core.NoSuchProcedure, "nobody serves procedure %s on redis: no one took the request within %s", p.name, c.cfg.Grace)
 			}
 			grace = nil // somebody has taken it
 		case <-ctx.Done():
@@ -227,7 +229,7 @@ func (c *caller) session(ctx context.Context) error {
 	c.mu.Lock()
 	c.link = link
 	c.mu.Unlock()
-	c.health.up(link.addr)
+	c.health.Up(slog.String("addr", link.addr))
 	for err == nil {
 		var elements [][]byte
 		_, elements, _, err = inbox.pop(ctx, []string{c.inbox}, 64)

@@ -2,16 +2,18 @@ package redis
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/anybridge/anybridge/core"
+	"github.com/anybridge/anybridge/plugins/kit"
 )
 
 // callGroup reads the requests of procedures whose lists one command can wait for.
 type callGroup struct {
 	c      *callee
 	slot   uint16
-	health *health
+	health *kit.Link
 	stop   context.CancelFunc
 
 	// Guarded by callee.mu.
@@ -39,7 +41,7 @@ func (g *callGroup) session(ctx context.Context) error {
 	reader := newPopper(ctx, link)
 	g.attach(reader, keys[0])
 	defer g.attach(nil, "")
-	g.health.up(link.addr)
+	g.health.Up(slog.String("addr", link.addr))
 	for {
 		if keys = g.next(); keys == nil {
 			return g.idle(ctx)

@@ -2,8 +2,6 @@ package redis
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
 	"maps"
 	"os"
 	"reflect"
@@ -12,6 +10,7 @@ import (
 	"time"
 
 	"github.com/anybridge/anybridge/core"
+	"github.com/anybridge/anybridge/plugins/kit"
 )
 
 // Config is the backend's section of the configuration.
@@ -20,7 +19,7 @@ type Config struct {
 	Username string                   `json:"username"` // of an ACL user; takes precedence over the URL's
 	Password string                   `json:"password"`
 	Sentinel SentinelConfig           `json:"sentinel"`
-	TLS      *TLSConfig               `json:"tls"`
+	TLS      *kit.TLS                 `json:"tls"`
 	Format   Format                   `json:"format"`
 	Formats  map[string]Format        `json:"format_by_prefix"` // the longest prefix of the channel's name wins
 	Binary   string                   `json:"binary"`
@@ -35,10 +34,9 @@ type Config struct {
 	MaxQueuedBytes  int `json:"max_queued_bytes"`
 	// PingInterval is how often connections are probed; one that is silent for three
 	// intervals is given up. 5s by default.
-	PingInterval string `json:"ping_interval"`
+	PingInterval time.Duration `json:"ping_interval"`
 
 	place place
-	ping  time.Duration
 }
 
 // SentinelConfig authenticates at the sentinels.
@@ -59,51 +57,51 @@ const (
 
 // StreamConfig makes a topic a Redis stream.
 type StreamConfig struct {
-	Key        string `json:"key"`         // the topic's name by default
-	Group      string `json:"group"`       // "anybridge"
-	Consumer   string `json:"consumer"`    // the host's name
-	MaxLen     int64  `json:"maxlen"`      // about how many entries are kept: 100,000; -1: all
-	Start      string `json:"start"`       // where a new group begins: "new" or "all"
-	ClaimAfter string `json:"claim_after"` // entries a dead consumer held so long are taken over: 60s
+	Key        string        `json:"key"`         // the topic's name by default
+	Group      string        `json:"group"`       // "anybridge"
+	Consumer   string        `json:"consumer"`    // the host's name
+	MaxLen     int64         `json:"maxlen"`      // about how many entries are kept: 100,000; -1: all
+	Start      string        `json:"start"`       // where a new group begins: "new" or "all"
+	ClaimAfter time.Duration `json:"claim_after"` // entries a dead consumer held so long are taken over: 60s
 
-	topic      string
-	claimAfter time.Duration
+	topic string
+}
+
+// DecodeConfig implements kit.Decoder: every stream has the same defaults.
+func (s *StreamConfig) DecodeConfig(m *kit.Mistakes, place string, data json.RawMessage) {
+	type plain StreamConfig // without DecodeConfig
+	s.ClaimAfter = time.Minute
+	m.Decode(place, data, (*plain)(s))
 }
 
 // RPCConfig is about procedures.
 type RPCConfig struct {
-	Prefix      string `json:"prefix"`        // of all keys: "rpc:"
-	Timeout     string `json:"timeout"`       // of calls without a deadline: 30s
-	Grace       string `json:"grace"`         // how long a call waits for a server that has not announced itself: 2s
-	MaxInFlight int    `json:"max_in_flight"` // invocations taken and not answered: 1024
-	MaxQueued   int    `json:"max_queued"`    // requests waiting for one procedure: 10,000
-
-	timeout, grace time.Duration
+	Prefix      string        `json:"prefix"`        // of all keys: "rpc:"
+	Timeout     time.Duration `json:"timeout"`       // of calls without a deadline: 30s
+	Grace       time.Duration `json:"grace"`         // how long a call waits for a server that has not announced itself: 2s
+	MaxInFlight int           `json:"max_in_flight"` // invocations taken and not answered: 1024
+	MaxQueued   int           `json:"max_queued"`    // requests waiting for one procedure: 10,000
 }
 
 // parseConfig reads and checks the configuration. The error is InvalidArgument and
 // holds every mistake.
 func parseConfig(raw json.RawMessage) (*Config, error) {
-	cfg := &Config{}
-	if err := decodeStrict(raw, cfg); err != nil {
-		return nil, core.Errorf(core.InvalidArgument, "%w", err)
+	cfg := &Config{
+		Format: FormatEnvelope, Binary: "replace", PingInterval: 5 * time.Second,
+		RPC: RPCConfig{Timeout: 30 * time.Second, Grace: 2 * time.Second},
 	}
-	if err := errors.Join(cfg.complete()...); err != nil {
-		return nil, core.Errorf(core.InvalidArgument, "%w", err)
-	}
-	return cfg, nil
+	var m kit.Mistakes
+	m.Decode("", raw, cfg)
+	cfg.complete(&m)
+	return cfg, m.Err()
 }
 
-// complete fills in defaults and returns every mistake.
-func (c *Config) complete() (errs []error) {
-	bad := func(err error) {
-		if err != nil {
-			errs = append(errs, err)
-		}
-	}
+// complete fills in what else is a default, and notes every mistake.
+func (c *Config) complete(m *kit.Mistakes) {
 	var err error
-	c.place, err = parseURL(c.URL)
-	bad(err)
+	if c.place, err = parseURL(c.URL); err != nil {
+		m.Add("url", "%w", err)
+	}
 	if c.Username != "" {
 		c.place.username = c.Username
 	}
@@ -111,55 +109,52 @@ func (c *Config) complete() (errs []error) {
 		c.place.password = core.Secret(c.Password)
 	}
 	if c.place.kind != sentinelPlace && c.Sentinel != (SentinelConfig{}) && err == nil {
-		bad(errors.New("sentinel: only with a redis+sentinel URL"))
+		m.Add("sentinel", "only with a redis+sentinel URL")
 	}
 	switch {
 	case c.TLS != nil && !c.place.tls && err == nil:
-		bad(errors.New("tls: only with a URL that begins with rediss"))
+		m.Add("tls", "only with a URL that begins with rediss")
+	case c.place.tls && c.TLS == nil:
+		c.place.tlsConfig = kit.TLS{}.Load(m, "tls")
 	case c.place.tls:
-		c.place.tlsConfig, err = c.TLS.load()
-		bad(err)
+		c.place.tlsConfig = c.TLS.Load(m, "tls")
 	}
-	if c.Format == "" {
-		c.Format = FormatEnvelope
-	}
-	bad(c.Format.check("format"))
+	c.Format.check(m, "format")
 	for _, prefix := range slices.Sorted(maps.Keys(c.Formats)) {
-		bad(c.Formats[prefix].check("format_by_prefix." + prefix))
-	}
-	if c.Binary == "" {
-		c.Binary = "replace"
+		c.Formats[prefix].check(m, "format_by_prefix."+prefix)
 	}
 	if c.Binary != "replace" && c.Binary != "base64" {
-		bad(fmt.Errorf("binary: %q: want replace or base64", c.Binary))
+		m.Add("binary", "%q: want replace or base64", c.Binary)
 	}
-	bad(number("max_message", &c.MaxMessage, 16<<20))
-	bad(number("max_queued_events", &c.MaxQueuedEvents, 1_000_000))
-	bad(number("max_queued_bytes", &c.MaxQueuedBytes, 256<<20))
-	bad(duration("ping_interval", c.PingInterval, 5*time.Second, &c.ping))
-	errs = append(errs, c.completeStreams()...)
-	errs = append(errs, c.RPC.complete()...)
-	return errs
+	setDefault(&c.RPC.Prefix, "rpc:")
+	number(m, "max_message", &c.MaxMessage, 16<<20)
+	number(m, "max_queued_events", &c.MaxQueuedEvents, 1_000_000)
+	number(m, "max_queued_bytes", &c.MaxQueuedBytes, 256<<20)
+	number(m, "rpc.max_in_flight", &c.RPC.MaxInFlight, 1024)
+	number(m, "rpc.max_queued", &c.RPC.MaxQueued, 10_000)
+	positive(m, "ping_interval", c.PingInterval)
+	positive(m, "rpc.timeout", c.RPC.Timeout)
+	positive(m, "rpc.grace", c.RPC.Grace)
+	c.completeStreams(m)
 }
 
-func (f Format) check(path string) error {
+func (f Format) check(m *kit.Mistakes, place string) {
 	if f != FormatEnvelope && f != FormatJSON && f != FormatText {
-		return fmt.Errorf("%s: %q: want envelope, json or text", path, string(f))
+		m.Add(place, "%q: want envelope, json or text", string(f))
 	}
-	return nil
 }
 
-func (c *Config) completeStreams() (errs []error) {
+func (c *Config) completeStreams(m *kit.Mistakes) {
 	keys := map[string]string{}
 	host, err := os.Hostname()
 	if err != nil || host == "" {
 		host = "anybridge"
 	}
 	for _, topic := range slices.Sorted(maps.Keys(c.Streams)) {
-		path := "streams." + topic
+		place := "streams." + topic
 		s := c.Streams[topic]
 		if s == nil {
-			s = &StreamConfig{}
+			s = &StreamConfig{ClaimAfter: time.Minute}
 			c.Streams[topic] = s
 		}
 		s.topic = topic
@@ -168,41 +163,23 @@ func (c *Config) completeStreams() (errs []error) {
 		setDefault(&s.Consumer, host)
 		setDefault(&s.Start, "new")
 		if err := (core.Address{Backend: "redis", Name: topic}).Valid(); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", path, err))
+			m.Add(place, "%w", err)
 		}
 		if other, ok := keys[s.Key]; ok {
-			errs = append(errs, fmt.Errorf("%s.key: streams.%s has the same key", path, other))
+			m.Add(place+".key", "streams.%s has the same key", other)
 		}
 		keys[s.Key] = topic
 		if s.Start != "new" && s.Start != "all" {
-			errs = append(errs, fmt.Errorf("%s.start: %q: want new or all", path, s.Start))
+			m.Add(place+".start", "%q: want new or all", s.Start)
 		}
 		switch {
 		case s.MaxLen == 0:
 			s.MaxLen = 100_000
 		case s.MaxLen < -1:
-			errs = append(errs, fmt.Errorf("%s.maxlen: want a positive number, or -1 to keep everything", path))
+			m.Add(place+".maxlen", "want a positive number, or -1 to keep everything")
 		}
-		if err := duration(path+".claim_after", s.ClaimAfter, time.Minute, &s.claimAfter); err != nil {
-			errs = append(errs, err)
-		}
+		positive(m, place+".claim_after", s.ClaimAfter)
 	}
-	return errs
-}
-
-func (r *RPCConfig) complete() (errs []error) {
-	setDefault(&r.Prefix, "rpc:")
-	for _, err := range []error{
-		duration("rpc.timeout", r.Timeout, 30*time.Second, &r.timeout),
-		duration("rpc.grace", r.Grace, 2*time.Second, &r.grace),
-		number("rpc.max_in_flight", &r.MaxInFlight, 1024),
-		number("rpc.max_queued", &r.MaxQueued, 10_000),
-	} {
-		if err != nil {
-			errs = append(errs, err)
-		}
-	}
-	return errs
 }
 
 func setDefault(s *string, value string) {
@@ -211,26 +188,19 @@ func setDefault(s *string, value string) {
 	}
 }
 
-func number(path string, n *int, value int) error {
+func number(m *kit.Mistakes, place string, n *int, value int) {
 	if *n == 0 {
 		*n = value
 	}
 	if *n < 0 {
-		return fmt.Errorf("%s: %d is negative", path, *n)
+		m.Add(place, "%d is negative", *n)
 	}
-	return nil
 }
 
-func duration(path, text string, value time.Duration, d *time.Duration) error {
-	*d = value
-	if text == "" {
-		return nil
+func positive(m *kit.Mistakes, place string, d time.Duration) {
+	if d == 0 {
+		m.Add(place, `want a duration like "5s", longer than 0s`)
 	}
-	var err error
-	if *d, err = time.ParseDuration(text); err != nil || *d <= 0 {
-		return fmt.Errorf("%s: want a duration such as 5s", path)
-	}
-	return nil
 }
 
 // format is that of a channel.

@@ -1,11 +1,16 @@
 package redis
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/anybridge/anybridge/plugins/kit"
+)
 
 // counters are what Status tells beside the state.
 type counters struct {
-	published, received, echoes          atomic.Int64
-	badNames, tooLong, dropped, gaps     atomic.Int64
+	feeds                                kit.FeedCounts
+	published, echoes                    atomic.Int64
+	badNames, tooLong                    atomic.Int64
 	redelivered, claimed, streamLost     atomic.Int64
 	rpcMalformed, rpcExpired, rpcReturns atomic.Int64
 	rpcUnknown, rpcOut, rpcIn            atomic.Int64
@@ -14,12 +19,12 @@ type counters struct {
 func (c *counters) all() map[string]int64 {
 	return map[string]int64{
 		"published":                c.published.Load(),
-		"received":                 c.received.Load(),
+		"received":                 c.feeds.Events.Load(),
 		"own_messages_left_out":    c.echoes.Load(),
 		"messages_with_bad_name":   c.badNames.Load(),
 		"messages_too_long":        c.tooLong.Load(),
-		"events_dropped":           c.dropped.Load(),
-		"gaps":                     c.gaps.Load(),
+		"events_dropped":           c.feeds.Dropped.Load(),
+		"gaps":                     c.feeds.Gaps.Load(),
 		"stream_entries_again":     c.redelivered.Load(),
 		"stream_entries_claimed":   c.claimed.Load(),
 		"stream_entries_lost":      c.streamLost.Load(),

@@ -2,12 +2,9 @@ package redis
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,26 +33,17 @@ const (
 	unixPlace
 )
 
-// TLSConfig changes how the server's certificate is checked, and holds our own.
-type TLSConfig struct {
-	CA         string `json:"ca"`   // a file of PEM certificates, in place of the system's
-	Cert       string `json:"cert"` // files of a client certificate and its key in PEM
-	Key        string `json:"key"`
-	ServerName string `json:"server_name"`
-	Insecure   bool   `json:"insecure"` // accept any certificate
-}
-
 const urlForms = "want redis://host:6379/0, redis+sentinel://host:26379,host2/master/0, redis+cluster://host:7000,host2:7001 or unix:///path (rediss for TLS)"
 
 // parseURL reads the URL by hand, because several hosts are no part of the standard's
 // form. Its errors do not show the URL, which may hold a password.
 func parseURL(text string) (p place, err error) {
 	if text == "" {
-		return p, errors.New("url: is missing: " + urlForms)
+		return p, errors.New("is missing: " + urlForms)
 	}
 	scheme, rest, ok := strings.Cut(text, "://")
 	if !ok {
-		return p, errors.New("url: " + urlForms)
+		return p, errors.New("" + urlForms)
 	}
 	base, kind, _ := strings.Cut(scheme, "+")
 	p.tls = base == "rediss"
@@ -64,13 +52,13 @@ func parseURL(text string) (p place, err error) {
 	case scheme == "unix":
 		p.kind = unixPlace
 	case base != "redis" && base != "rediss":
-		return p, errors.New("url: " + urlForms)
+		return p, errors.New("" + urlForms)
 	case kind == "sentinel":
 		p.kind, port = sentinelPlace, "26379"
 	case kind == "cluster":
 		p.kind = clusterPlace
 	case strings.Contains(scheme, "+"):
-		return p, errors.New("url: " + urlForms)
+		return p, errors.New("" + urlForms)
 	}
 	rest, query, _ := strings.Cut(rest, "?")
 	if err := p.options(query); err != nil {
@@ -85,7 +73,7 @@ func parseURL(text string) (p place, err error) {
 	}
 	if p.kind == unixPlace {
 		if authority != "" || path == "" {
-			return p, errors.New("url: a socket is written unix:///path/to/socket")
+			return p, errors.New("a socket is written unix:///path/to/socket")
 		}
 		p.addrs = []string{"/" + path}
 		return p, nil
@@ -98,7 +86,7 @@ func parseURL(text string) (p place, err error) {
 		p.addrs = append(p.addrs, addr)
 	}
 	if p.kind == singlePlace && len(p.addrs) > 1 {
-		return p, errors.New("url: several hosts need redis+sentinel or redis+cluster")
+		return p, errors.New("several hosts need redis+sentinel or redis+cluster")
 	}
 	return p, p.path(path)
 }
@@ -110,7 +98,7 @@ func (p *place) user(text string) error {
 	password, err2 = url.PathUnescape(password)
 	p.password = core.Secret(password)
 	if err1 != nil || err2 != nil {
-		return errors.New("url: user and password: a % must be followed by two hexadecimal digits")
+		return errors.New("user and password: a % must be followed by two hexadecimal digits")
 	}
 	return nil
 }
@@ -118,11 +106,11 @@ func (p *place) user(text string) error {
 func (p *place) options(query string) error {
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		return errors.New("url: what follows ? cannot be read")
+		return errors.New("what follows ? cannot be read")
 	}
 	for key := range values {
 		if key != "db" || p.kind != unixPlace {
-			return errors.New("url: unknown parameter after ?; settings are keys of the configuration")
+			return errors.New("unknown parameter after ?; settings are keys of the configuration")
 		}
 	}
 	return p.database(values.Get("db"))
@@ -135,12 +123,12 @@ func (p *place) path(path string) error {
 		master, db, _ := strings.Cut(path, "/")
 		var err error
 		if p.master, err = url.PathUnescape(master); err != nil || p.master == "" {
-			return errors.New("url: the master's name is missing: redis+sentinel://host/master")
+			return errors.New("the master's name is missing: redis+sentinel://host/master")
 		}
 		return p.database(db)
 	case clusterPlace:
 		if path != "" && path != "0" {
-			return errors.New("url: a cluster has no database but 0")
+			return errors.New("a cluster has no database but 0")
 		}
 		return nil
 	}
@@ -153,7 +141,7 @@ func (p *place) database(text string) error {
 	}
 	var err error
 	if p.db, err = strconv.Atoi(text); err != nil || p.db < 0 {
-		return errors.New("url: the database is a number")
+		return errors.New("the database is a number")
 	}
 	return nil
 }
@@ -166,43 +154,12 @@ func withPort(host, port string) (string, error) {
 		name = strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return "", errors.New("url: a port is a number from 1 to 65535")
+		return "", errors.New("a port is a number from 1 to 65535")
 	}
 	if name == "" || strings.ContainsAny(name, " /@[]") || strings.Contains(name, ":") && net.ParseIP(name) == nil {
-		return "", errors.New("url: a host is missing or malformed")
+		return "", errors.New("a host is missing or malformed")
 	}
 	return net.JoinHostPort(name, port), nil
-}
-
-// load reads the files. A nil TLSConfig means the defaults.
-func (t *TLSConfig) load() (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if t == nil {
-		return c, nil
-	}
-	c.ServerName, c.InsecureSkipVerify = t.ServerName, t.Insecure
-	var errs []error
-	if t.CA != "" {
-		pem, err := os.ReadFile(t.CA)
-		c.RootCAs = x509.NewCertPool()
-		switch {
-		case err != nil:
-			errs = append(errs, fmt.Errorf("tls.ca: %w", err))
-		case !c.RootCAs.AppendCertsFromPEM(pem):
-			errs = append(errs, fmt.Errorf("tls.ca: %s holds no PEM certificate", t.CA))
-		}
-	}
-	switch {
-	case (t.Cert == "") != (t.Key == ""):
-		errs = append(errs, errors.New("tls.cert: cert and key belong together"))
-	case t.Cert != "":
-		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("tls.cert: %w", err))
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, errors.Join(errs...)
 }
 
 // redacted takes our own password out of a text.

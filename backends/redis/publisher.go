@@ -2,10 +2,12 @@ package redis
 
 import (
 	"context"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
 	"github.com/anybridge/anybridge/core"
+	"github.com/anybridge/anybridge/plugins/kit"
 )
 
 // publisher sends PUBLISH commands over one connection: everything that waits goes
@@ -13,7 +15,7 @@ import (
 // fill.
 type publisher struct {
 	sys    *system
-	health *health
+	health *kit.Link
 	link   atomic.Pointer[publishLink] // nil while disconnected
 
 	commands, bytes atomic.Int64 // on their way
@@ -78,14 +80,14 @@ func (r *request) outcome(ctx context.Context) error {
 }
 
 func newPublisher(sys *system) *publisher {
-	return &publisher{sys: sys, health: newHealth("publish", sys.log)}
+	return &publisher{sys: sys, health: newLink("publish", sys.log)}
 }
 
 // start sends a request. If there is no error, its waiter is told when it has ended.
 func (p *publisher) start(r *request) error {
 	link := p.link.Load()
 	if link == nil {
-		return p.health.unavailable()
+		return p.health.Unavailable()
 	}
 	size := int64(len(r.command))
 	if n, b := p.commands.Add(1), p.bytes.Add(size); n > maxPublishes || b > maxPublishBytes && n > 1 {
@@ -96,7 +98,7 @@ func (p *publisher) start(r *request) error {
 	}
 	if !link.out.TryPut(r, len(r.command)) {
 		p.done(size)
-		return p.health.unavailable()
+		return p.health.Unavailable()
 	}
 	return nil
 }
@@ -132,7 +134,7 @@ func (p *publisher) session(ctx context.Context) error {
 	go func() { defer close(reading); cancel(p.read(link)) }()
 	go func() { defer close(probing); cancel(probe(ctx, p.sys, c, link.ping)) }()
 	p.link.Store(link)
-	p.health.up(c.addr)
+	p.health.Up(slog.String("addr", c.addr))
 
 	cancel(p.write(ctx, link))
 	p.link.Store(nil)
@@ -191,7 +193,7 @@ func (p *publisher) write(ctx context.Context, link *publishLink) error {
 			}
 			if err := link.send(buffer); err != nil {
 				for _, left := range requests[i+1:] {
-					p.finish(left, p.health.unavailable())
+					p.finish(left, p.health.Unavailable())
 				}
 				return err
 			}
@@ -207,7 +209,7 @@ func (p *publisher) write(ctx context.Context, link *publishLink) error {
 func (p *publisher) read(link *publishLink) error {
 	for {
 		if link.r.Buffered() == 0 {
-			_ = link.SetReadDeadline(time.Now().Add(3 * p.sys.cfg.ping))
+			_ = link.SetReadDeadline(time.Now().Add(3 * p.sys.cfg.PingInterval))
 		}
 		reply, err := link.read(0)
 		if err != nil {
@@ -237,7 +239,7 @@ func pingCommand() []byte { return command(nil, "PING") }
 // probe calls ping in every interval until ctx ends, and reports when the connection
 // leads to a master no more.
 func probe(ctx context.Context, sys *system, c *conn, ping func()) error {
-	tick := time.NewTicker(sys.cfg.ping)
+	tick := time.NewTicker(sys.cfg.PingInterval)
 	defer tick.Stop()
 	for {
 		select {

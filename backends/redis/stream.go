@@ -12,6 +12,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/anybridge/anybridge/core"
+	"github.com/anybridge/anybridge/plugins/kit"
 )
 
 // streamReader is a topic that is a Redis stream. All feeds that cover the topic share
@@ -19,7 +20,7 @@ import (
 type streamReader struct {
 	r      *running
 	cfg    *StreamConfig
-	health *health
+	health *kit.Link
 
 	mu      sync.Mutex
 	feeds   []*feed           // replaced whole
@@ -48,7 +49,7 @@ const (
 
 func newStreamReader(r *running, cfg *StreamConfig) *streamReader {
 	return &streamReader{
-		r: r, cfg: cfg, health: newHealth("stream "+cfg.topic, r.log),
+		r: r, cfg: cfg, health: newLink("stream "+cfg.topic, r.log),
 		entries: map[string]*entry{}, room: make(chan struct{}, 1),
 	}
 }
@@ -65,7 +66,7 @@ func (s *streamReader) publishBatch(ctx context.Context, events []*core.Event) [
 	for i, e := range events {
 		args, err := s.appendArgs(e)
 		if err == nil && s.r.out.link.Load() == nil {
-			err = s.r.out.health.unavailable() // rather than wait for a dial
+			err = s.r.out.health.Unavailable() // rather than wait for a dial
 		}
 		if errs[i] = err; err == nil {
 			left = append(left, &appending{event: e, args: args, err: &errs[i]})

@@ -35,7 +35,7 @@ func (s *streamReader) add(ctx context.Context, f *feed) error {
 		return core.Errorf(core.Unavailable, "the backend is closed")
 	}
 	s.feeds = append(slices.Clone(s.feeds), f)
-	s.backend = f.pattern.Backend
+	s.backend = f.Pattern().Backend
 	if s.stop != nil {
 		return nil
 	}
@@ -104,7 +104,7 @@ func (s *streamReader) close(ctx context.Context) {
 	}
 	s.mu.Unlock()
 	for _, f := range feeds {
-		f.pipe.End(nil)
+		f.End(nil)
 	}
 	if done != nil {
 		select {
@@ -129,7 +129,7 @@ func (s *streamReader) run(ctx context.Context) {
 			}
 		}
 	})
-	s.health.keep(ctx, s.session)
+	s.health.Keep(ctx, s.session)
 	acks.Wait()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
@@ -177,7 +177,7 @@ func (s *streamReader) session(ctx context.Context) error {
 		return err
 	}
 	defer c.Close()
-	s.health.up(c.addr)
+	s.health.Up(slog.String("addr", c.addr))
 	if err := s.readPending(ctx, c); err != nil {
 		return s.failed(ctx, c, err)
 	}
@@ -186,13 +186,13 @@ func (s *streamReader) session(ctx context.Context) error {
 		if err := s.waitForRoom(ctx); err != nil {
 			return err
 		}
-		if time.Since(claimed) >= s.cfg.claimAfter/2 {
+		if time.Since(claimed) >= s.cfg.ClaimAfter/2 {
 			if err := s.claim(ctx, c); err != nil {
 				return s.failed(ctx, c, err)
 			}
 			claimed = time.Now()
 		}
-		block := min(time.Second, s.cfg.claimAfter/2)
+		block := min(time.Second, s.cfg.ClaimAfter/2)
 		reply, err := c.do(ctx, block+answerTimeout, "XREADGROUP", "GROUP", s.cfg.Group, s.cfg.Consumer,
 			"COUNT", strconv.Itoa(readEntries), "BLOCK", strconv.FormatInt(max(1, block.Milliseconds()), 10), "STREAMS", s.cfg.Key, ">")
 		if err != nil {
@@ -213,7 +213,7 @@ func (s *streamReader) failed(ctx context.Context, c *conn, err error) error {
 		return s.r.sys.error(again)
 	}
 	now := time.Now()
-	s.note(&core.Gap{Since: now, Until: now, Reason: "the stream's consumer group was gone and was made anew"})
+	s.note(core.Gap{Since: now, Until: now, Reason: "the stream's consumer group was gone and was made anew"})
 	return core.Errorf(core.Unavailable, "redis: the consumer group was gone: %w", err)
 }
 
@@ -255,7 +255,7 @@ func (s *streamReader) readPending(ctx context.Context, c *conn) error {
 
 // claim takes over what other consumers have held too long.
 func (s *streamReader) claim(ctx context.Context, c *conn) error {
-	idle := strconv.FormatInt(s.cfg.claimAfter.Milliseconds(), 10)
+	idle := strconv.FormatInt(s.cfg.ClaimAfter.Milliseconds(), 10)
 	for cursor := "0-0"; ; {
 		reply, err := c.do(ctx, answerTimeout, "XAUTOCLAIM", s.cfg.Key, s.cfg.Group, s.cfg.Consumer, idle, cursor, "COUNT", strconv.Itoa(readEntries))
 		if isReply(err, "ERR unknown command") {
@@ -370,13 +370,9 @@ func (s *streamReader) handleEntry(ctx context.Context, id string, content any) 
 	s.entries[id] = e
 	s.mu.Unlock()
 	for _, f := range feeds {
-		// An entry waits in Redis as well as here: nothing is dropped.
-		err := f.pipe.Put(ctx, item{event: event, entry: e}, sizeOf(event))
+		_ = f.wait(ctx, event, e) // a feed that has ended takes no part any more
 		if ctx.Err() != nil {
 			return true, ctx.Err()
-		}
-		if err == nil {
-			s.r.count.received.Add(1)
 		}
 	}
 	return true, nil
@@ -393,15 +389,15 @@ func (s *streamReader) skip(e *entry) {
 func (s *streamReader) lost(n int64, reason string) {
 	s.r.count.streamLost.Add(n)
 	now := time.Now()
-	s.note(&core.Gap{Since: now, Until: now, Lost: n, Reason: reason})
+	s.note(core.Gap{Since: now, Until: now, Lost: n, Reason: reason})
 }
 
-func (s *streamReader) note(g *core.Gap) {
+func (s *streamReader) note(g core.Gap) {
 	s.mu.Lock()
 	feeds := s.feeds
 	s.mu.Unlock()
 	for _, f := range feeds {
-		f.note(g)
+		f.Missed(g)
 	}
 	if len(feeds) == 0 && !errors.Is(s.r.ctx.Err(), context.Canceled) {
 		s.r.log.Warn("entries lost", slog.String("stream", s.cfg.Key), slog.String("reason", g.Reason))

@@ -52,7 +52,7 @@ func (r *running) received(s *source, feeds []*feed, channel string, message []b
 		return
 	}
 	now := time.Now()
-	topic := core.Address{Backend: feeds[0].pattern.Backend, Name: channel}
+	topic := core.Address{Backend: feeds[0].Pattern().Backend, Name: channel}
 	if topic.Valid() != nil {
 		r.count.badNames.Add(1)
 		return
@@ -63,8 +63,8 @@ func (r *running) received(s *source, feeds []*feed, channel string, message []b
 	if message == nil {
 		r.count.tooLong.Add(1)
 		for _, f := range feeds {
-			if matches(f.pattern, channel) {
-				f.note(&core.Gap{Since: now, Until: now, Lost: 1, Reason: "a message was longer than max_message"})
+			if matches(f.Pattern(), channel) {
+				f.Missed(core.Gap{Since: now, Until: now, Lost: 1, Reason: "a message was longer than max_message"})
 			}
 		}
 		return
@@ -79,8 +79,8 @@ func (r *running) received(s *source, feeds []*feed, channel string, message []b
 		ID: r.nextID(), Topic: topic, Payload: e.payload, Time: now, Details: e.details(encoding), Via: e.via,
 	}
 	for _, f := range feeds {
-		if matches(f.pattern, channel) {
-			f.put(event)
+		if matches(f.Pattern(), channel) {
+			f.Put(event)
 		}
 	}
 }
@@ -92,7 +92,7 @@ func (s *subscriber) close() {
 	for _, table := range []map[string]*source{s.channels, s.globs} {
 		for _, src := range table {
 			for _, f := range src.feeds {
-				f.pipe.End(nil)
+				f.End(nil)
 			}
 		}
 	}

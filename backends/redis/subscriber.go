@@ -2,17 +2,19 @@ package redis
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/anybridge/anybridge/core"
+	"github.com/anybridge/anybridge/plugins/kit"
 )
 
 // subscriber holds all subscriptions to channels on one connection.
 type subscriber struct {
 	sys     *system
-	health  *health
+	health  *kit.Link
 	echoes  *echoes
 	receive func(s *source, feeds []*feed, channel string, message []byte)
 
@@ -48,7 +50,7 @@ type order struct {
 
 func newSubscriber(sys *system) *subscriber {
 	return &subscriber{
-		sys: sys, health: newHealth("subscribe", sys.log), echoes: newEchoes(),
+		sys: sys, health: newLink("subscribe", sys.log), echoes: newEchoes(),
 		channels: map[string]*source{}, globs: map[string]*source{},
 	}
 }
@@ -67,12 +69,12 @@ func (s *subscriber) add(ctx context.Context, f *feed) error {
 	link := s.link
 	if link == nil {
 		s.mu.Unlock()
-		return s.health.unavailable()
+		return s.health.Unavailable()
 	}
-	table, name := s.tableLocked(f.pattern)
+	table, name := s.tableLocked(f.Pattern())
 	src := table[name]
 	if src == nil {
-		src = &source{name: name, glob: globOf(f.pattern) != ""}
+		src = &source{name: name, glob: globOf(f.Pattern()) != ""}
 		table[name] = src
 	}
 	src.feeds = append(slices.Clone(src.feeds), f)
@@ -86,7 +88,7 @@ func (s *subscriber) add(ctx context.Context, f *feed) error {
 	select {
 	case err = <-done:
 	case <-link.lost:
-		err = s.health.unavailable()
+		err = s.health.Unavailable()
 	case <-ctx.Done():
 		err = core.AsError(ctx.Err())
 	}
@@ -110,7 +112,7 @@ func (s *subscriber) askLocked(link *subscribeLink, src *source, done chan error
 func (s *subscriber) remove(f *feed) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	table, name := s.tableLocked(f.pattern)
+	table, name := s.tableLocked(f.Pattern())
 	src := table[name]
 	if src == nil || !slices.Contains(src.feeds, f) {
 		return
@@ -142,7 +144,7 @@ func (s *subscriber) listening(channel string) (on []*source) {
 		on = append(on, src)
 	}
 	for _, src := range s.globs {
-		if slices.ContainsFunc(src.feeds, func(f *feed) bool { return matches(f.pattern, channel) }) {
+		if slices.ContainsFunc(src.feeds, func(f *feed) bool { return matches(f.Pattern(), channel) }) {
 			on = append(on, src)
 		}
 	}
@@ -165,7 +167,7 @@ func (s *subscriber) session(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer stop()
 	s.attach(link)
-	s.health.up(c.addr)
+	s.health.Up(slog.String("addr", c.addr))
 	var helpers sync.WaitGroup
 	helpers.Go(func() { cancel(s.write(ctx, link)) })
 	helpers.Go(func() { cancel(probe(ctx, s.sys, c, func() { s.ping(link) })) })
@@ -223,16 +225,7 @@ func (s *subscriber) ping(link *subscribeLink) {
 	s.mu.Lock()
 	link.expect = append(link.expect, &order{})
 	link.out.TryPut(pingCommand(), 0)
-	var feeds []*feed
-	for _, table := range []map[string]*source{s.channels, s.globs} {
-		for _, src := range table {
-			feeds = append(feeds, src.feeds...)
-		}
-	}
 	s.mu.Unlock()
-	for _, f := range feeds {
-		f.flush()
-	}
 	s.echoes.expire(false)
 }
 
@@ -244,7 +237,7 @@ func (s *subscriber) read(link *subscribeLink) error {
 			s.mu.Lock()
 			s.alive = now
 			s.mu.Unlock()
-			_ = link.SetReadDeadline(now.Add(3 * s.sys.cfg.ping))
+			_ = link.SetReadDeadline(now.Add(3 * s.sys.cfg.PingInterval))
 		}
 		reply, err := link.read(0)
 		if err != nil {
@@ -325,7 +318,7 @@ func (s *subscriber) confirmed(link *subscribeLink, reply any) bool {
 		o.done <- s.sys.error(refused)
 	case failed: // we may listen here no more
 		for _, f := range feeds {
-			f.pipe.End(s.sys.error(refused))
+			f.End(s.sys.error(refused))
 		}
 	default:
 		if o.done != nil {
@@ -333,7 +326,7 @@ func (s *subscriber) confirmed(link *subscribeLink, reply any) bool {
 		}
 		if !deaf.IsZero() {
 			for _, f := range feeds {
-				f.note(&core.Gap{Since: deaf, Until: time.Now(), Reason: "the connection to redis was lost"})
+				f.Missed(core.Gap{Since: deaf, Until: time.Now(), Reason: "the connection to redis was lost"})
 			}
 		}
 	}

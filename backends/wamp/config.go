@@ -1,20 +1,17 @@
 package wamp
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/url"
-	"os"
 	"reflect"
 
 	"github.com/anybridge/anybridge/backends/wamp/router"
 	"github.com/anybridge/anybridge/backends/wamp/session"
 	"github.com/anybridge/anybridge/backends/wamp/wire"
 	"github.com/anybridge/anybridge/core"
+	"github.com/anybridge/anybridge/plugins/kit"
 )
 
 // Config is the backend's section of the configuration. Either Router or URL is
@@ -29,7 +26,7 @@ type Config struct {
 	Realm string `json:"realm"`
 	// Auth, TLS, Serializer, Proxy and MaxMessage are for URL only.
 	Auth AuthConfig `json:"auth"`
-	TLS  *TLSConfig `json:"tls"`
+	TLS  *kit.TLS   `json:"tls"`
 	// Serializer is "json", "msgpack" or "cbor"; by default all are offered, JSON
 	// first.
 	Serializer string `json:"serializer"`
@@ -66,63 +63,49 @@ type AuthConfig struct {
 	PrivateKey string `json:"private_key"` // an Ed25519 seed, 32 bytes in hexadecimal
 }
 
-// TLSConfig changes how the router's certificate is checked, and holds our own.
-type TLSConfig struct {
-	CA         string `json:"ca"` // a file of PEM certificates, in place of the system's
-	ServerName string `json:"server_name"`
-	Insecure   bool   `json:"insecure"` // accept any certificate
-	Cert       string `json:"cert"`     // files of a client certificate and its key in PEM
-	Key        string `json:"key"`
-}
-
 // parseConfig reads and checks the configuration. The error is InvalidArgument and
 // holds every mistake.
 func parseConfig(raw json.RawMessage) (*Config, error) {
+	var m kit.Mistakes
 	cfg := &Config{}
-	if err := decodeStrict(raw, cfg); err != nil {
-		return nil, core.Errorf(core.InvalidArgument, "%w", err)
-	}
-	if err := errors.Join(cfg.complete()...); err != nil {
-		return nil, core.Errorf(core.InvalidArgument, "%w", err)
-	}
-	return cfg, nil
+	m.Decode("", raw, cfg)
+	cfg.complete(&m)
+	return cfg, m.Err()
 }
 
-// complete fills in defaults and returns every mistake.
-func (c *Config) complete() (errs []error) {
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+// complete fills in defaults and notes every mistake.
+func (c *Config) complete(m *kit.Mistakes) {
 	switch {
 	case c.Router != nil && c.URL != "":
-		bad("router and url exclude each other: either run a router, or join somebody else's")
+		m.Add("", "router and url exclude each other: either run a router, or join somebody else's")
 	case c.Router != nil:
-		errs = append(errs, c.completeInside()...)
+		c.completeInside(m)
 	case c.URL != "":
-		errs = append(errs, c.completeOutside()...)
+		c.completeOutside(m)
 	default:
-		bad("router or url is missing: say which router to run, or whose to join")
+		m.Add("", "router or url is missing: say which router to run, or whose to join")
 	}
 	for key, n := range map[string]int{
 		"callee_sessions": c.CalleeSessions, "max_message": c.MaxMessage,
 		"max_queued_events": c.MaxQueuedEvents, "max_queued_bytes": c.MaxQueuedBytes,
 	} {
 		if n < 0 {
-			bad("%s: %d is negative", key, n)
+			m.Add(key, "%d is negative", n)
 		}
 	}
 	const mostSessions = 64
 	if c.CalleeSessions > mostSessions {
-		bad("callee_sessions: at most %d", mostSessions)
+		m.Add("callee_sessions", "at most %d", mostSessions)
 	}
-	return errs
 }
 
-func (c *Config) completeInside() (errs []error) {
+func (c *Config) completeInside(m *kit.Mistakes) {
 	for key, set := range map[string]bool{
 		"auth": c.Auth != AuthConfig{}, "tls": c.TLS != nil, "serializer": c.Serializer != "",
 		"proxy": c.Proxy != "", "max_message": c.MaxMessage != 0,
 	} {
 		if set {
-			errs = append(errs, fmt.Errorf("%s: only with url (the router's own settings stand under router)", key))
+			m.Add(key, "only with url (the router's own settings stand under router)")
 		}
 	}
 	if c.Tokens != nil {
@@ -136,50 +119,46 @@ func (c *Config) completeInside() (errs []error) {
 	}
 	for _, r := range c.Router.Realms {
 		if string(r) == c.Realm {
-			return errs
+			return
 		}
 	}
 	if len(c.Router.Realms) > 0 { // without any, the router complains
-		errs = append(errs, fmt.Errorf("realm: %q is not among router.realms", c.Realm))
+		m.Add("realm", "%q is not among router.realms", c.Realm)
 	}
-	return errs
 }
 
-func (c *Config) completeOutside() (errs []error) {
+func (c *Config) completeOutside(m *kit.Mistakes) {
 	if c.CalleeSessions == 0 {
 		c.CalleeSessions = 4
 	}
 	if c.Realm == "" {
-		errs = append(errs, errors.New("realm: which realm to join is missing"))
+		m.Add("realm", "which realm to join is missing")
 	}
 	dialer := &session.Dialer{MaxMessage: c.MaxMessage}
 	var err error
 	if dialer.URL, err = session.ParseURL(c.URL); err != nil {
-		errs = append(errs, err)
+		m.Add("", "%w", err)
 	}
 	if c.Proxy != "" {
 		if dialer.Proxy, err = url.Parse(c.Proxy); err != nil || dialer.Proxy.Host == "" {
-			errs = append(errs, errors.New("proxy: want http://host:port"))
+			m.Add("proxy", "want http://host:port")
 		}
 	}
 	if c.Serializer != "" {
 		s, ok := wire.ParseSubprotocol("wamp.2." + c.Serializer)
 		if !ok {
-			errs = append(errs, fmt.Errorf("serializer: %q: want json, msgpack or cbor", c.Serializer))
+			m.Add("serializer", "%q: want json, msgpack or cbor", c.Serializer)
 		}
 		dialer.Serializations = []wire.Serialization{s}
 	}
 	if c.TLS != nil {
-		if dialer.TLS, err = c.TLS.load(); err != nil {
-			errs = append(errs, err)
-		}
+		dialer.TLS = c.TLS.Load(m, "tls")
 	}
 	auth, err := c.Auth.read()
 	if err != nil {
-		errs = append(errs, err)
+		m.Add("", "%w", err)
 	}
 	c.target = session.Target{Connect: dialer.Connect, Realm: c.Realm, Auth: auth}
-	return errs
 }
 
 func (a AuthConfig) read() (session.Auth, error) {
@@ -195,31 +174,6 @@ func (a AuthConfig) read() (session.Auth, error) {
 		auth.Key = key
 	}
 	return auth, auth.Check()
-}
-
-func (t *TLSConfig) load() (*tls.Config, error) {
-	c := &tls.Config{
-		MinVersion: tls.VersionTLS12, ServerName: t.ServerName,
-		InsecureSkipVerify: t.Insecure, //nolint:gosec // the operator asked for it
-	}
-	if t.CA != "" {
-		pem, err := os.ReadFile(t.CA)
-		if err != nil {
-			return nil, fmt.Errorf("tls.ca: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("tls.ca: %s holds no PEM certificate", t.CA)
-		}
-	}
-	if t.Cert != "" || t.Key != "" {
-		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
-		if err != nil {
-			return nil, fmt.Errorf("tls.cert: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
 }
 
 // sameSizes reports whether nothing differs that is fixed when a session is made.

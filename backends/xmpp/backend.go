@@ -13,6 +13,7 @@ import (
 
 	"github.com/anybridge/anybridge/backends/xmpp/stream"
 	"github.com/anybridge/anybridge/core"
+	"github.com/anybridge/anybridge/plugins/kit"
 )
 
 // Backend implements core.Backend on XMPP.
@@ -35,6 +36,7 @@ type running struct {
 	ctx    context.Context //nolint:containedctx // ends with the backend, whose goroutines all have it
 	cancel context.CancelFunc
 	work   sync.WaitGroup
+	feeds  kit.FeedCounts
 
 	mu          sync.Mutex
 	config      *Config
@@ -52,7 +54,6 @@ type running struct {
 }
 
 const (
-	openPatience   = 5 * time.Second  // how long Open waits for the first session
 	answerPatience = 30 * time.Second // how long anybody on the other side has to answer
 	maxServices    = 1000             // domains that are remembered
 	shutdownGrace  = time.Second
@@ -78,7 +79,7 @@ func (b *Backend) Open(ctx context.Context, config json.RawMessage) (core.Info, 
 	}
 	r := start(cfg, b.log)
 	b.open.Store(r)
-	ctx, cancel := context.WithTimeout(ctx, openPatience)
+	ctx, cancel := context.WithTimeout(ctx, kit.OpenPatience)
 	defer cancel()
 	select {
 	case <-r.client.Tried():
@@ -102,7 +103,7 @@ func start(cfg *Config, log *slog.Logger) *running {
 	r.client = stream.New(stream.Options{
 		JID: cfg.jid, Password: cfg.Password, Server: cfg.Server, Mode: stream.TLSMode(cfg.TLS.Mode), TLS: cfg.tls,
 		MaxSend: cfg.MaxStanza, MaxReceive: cfg.MaxReceive, MaxQueue: cfg.MaxSendQueue,
-		Keepalive: time.Duration(cfg.Keepalive), Log: log,
+		Keepalive: cfg.Keepalive, Log: log,
 		OnFresh: func() { <-ready; r.onFresh() }, OnResumed: func() {}, OnLost: r.onLost, OnStanza: r.onStanza,
 	})
 	close(ready)
@@ -325,6 +326,8 @@ func (b *Backend) Status(context.Context) (core.Status, error) {
 		return core.Status{State: core.Down, Reason: "not open"}, nil
 	}
 	s := r.client.Status()
+	s.Counters["events_dropped"] = r.feeds.Dropped.Load()
+	s.Counters["gaps"] = r.feeds.Gaps.Load()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s.Counters["rooms_now"] = 0

@@ -15,6 +15,17 @@ import (
 
 const patience = 30 * time.Second
 
+// onServers runs a test on each make of server.
+func onServers(t *testing.T, test func(t *testing.T, start xmpptest.Starter)) {
+	t.Parallel()
+	for name, start := range xmpptest.Makes() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, start)
+		})
+	}
+}
+
 // section is a configuration for an account on the server.
 func section(t *testing.T, s *xmpptest.Server, name string, more map[string]any) json.RawMessage {
 	t.Helper()
@@ -138,9 +149,10 @@ func up(t *testing.T, b *xmpp.Backend) {
 	eventually(t, "up", func() bool { return status(t, b).State == core.Up })
 }
 
-func TestTopics(t *testing.T) {
-	t.Parallel()
-	server := xmpptest.Start(t)
+func TestTopics(t *testing.T) { onServers(t, testTopics) }
+
+func testTopics(t *testing.T, start xmpptest.Starter) {
+	server := start(t)
 	one := open(t, section(t, server, "one", nil))
 	two := open(t, section(t, server, "two", nil))
 	for _, topic := range []string{"ops@" + xmpptest.Rooms, xmpptest.PubSub + "!orders"} {
@@ -164,6 +176,15 @@ func TestTopics(t *testing.T) {
 			theirs.none()
 		})
 	}
+	t.Run("a node's last item is old", func(t *testing.T) {
+		late := open(t, section(t, server, "late", nil))
+		heard := subscribe(t, late, xmpptest.PubSub+"!orders")
+		heard.none()
+		publish(t, one, xmpptest.PubSub+"!orders", `["new"]`)
+		if got := heard.next(); string(got.Args) != `["new"]` {
+			t.Fatal(string(got.Args))
+		}
+	})
 	t.Run("chat", func(t *testing.T) {
 		from, inbox := subscribe(t, two, "one@"+xmpptest.Domain), subscribe(t, two, xmpp.Inbox)
 		e := &core.Event{Topic: address("two@" + xmpptest.Domain), Via: "r1", Payload: core.Payload{Kwargs: json.RawMessage(`{"text":"hello"}`)}}

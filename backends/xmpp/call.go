@@ -2,8 +2,6 @@ package xmpp
 
 import (
 	"context"
-	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -49,19 +47,43 @@ func (r *running) findProcedure(ctx context.Context, name string) (jid.JID, erro
 	if err := r.introduced(ctx); err != nil {
 		return jid.JID{}, err
 	}
-	r.mu.Lock()
-	_, here := r.procedures[name]
-	siblings := slices.Collect(maps.Values(r.siblings))
-	r.mu.Unlock()
-	if here || len(siblings) == 0 {
-		return r.client.JID(), nil
+	asked := map[string]bool{}
+	for {
+		r.mu.Lock()
+		_, here := r.procedures[name]
+		var siblings []jid.JID
+		for key, s := range r.siblings {
+			if !asked[key] {
+				asked[key] = true
+				siblings = append(siblings, s)
+			}
+		}
+		r.mu.Unlock()
+		if here {
+			return r.client.JID(), nil
+		}
+		if to, ok := r.whoOffers(ctx, name, siblings); ok {
+			return to, nil
+		}
+		// Servers need not tell a new session of the others at once.
+		const young = time.Second
+		if r.client.Age() > young {
+			return r.client.JID(), ctx.Err() // who will say that there is no such command
+		}
+		if !moment(ctx) {
+			return jid.JID{}, ctx.Err()
+		}
 	}
+}
+
+// whoOffers asks sessions for a command, all at once, and returns the first that has it.
+func (r *running) whoOffers(ctx context.Context, name string, sessions []jid.JID) (jid.JID, bool) {
 	const enough = 5 * time.Second // who is online answers at once
 	asking, cancel := context.WithTimeout(ctx, enough)
 	defer cancel()
-	found := make(chan jid.JID, len(siblings))
+	found := make(chan jid.JID, len(sessions))
 	var work sync.WaitGroup
-	for _, s := range siblings {
+	for _, s := range sessions {
 		work.Go(func() {
 			query := stream.E(nsInfo, "query").Set("node", name)
 			if _, err := r.ask(asking, "get", s, "look for "+name, query); err == nil {
@@ -73,13 +95,10 @@ func (r *running) findProcedure(ctx context.Context, name string) (jid.JID, erro
 	work.Wait()
 	select {
 	case to := <-found:
-		return to, nil
+		return to, true
 	default:
+		return jid.JID{}, false
 	}
-	if err := ctx.Err(); err != nil {
-		return jid.JID{}, err
-	}
-	return r.client.JID(), nil // who will say that there is no such command
 }
 
 // call implements Backend.Call. A command that asks for its arguments is given them in

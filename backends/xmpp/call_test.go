@@ -47,9 +47,10 @@ func call(t *testing.T, b *xmpp.Backend, c *core.Call) (*core.Result, error) {
 	return b.Call(ctx(t), c)
 }
 
-func TestCalls(t *testing.T) {
-	t.Parallel()
-	server := xmpptest.Start(t)
+func TestCalls(t *testing.T) { onServers(t, testCalls) }
+
+func testCalls(t *testing.T, start xmpptest.Starter) {
+	server := start(t)
 	one := open(t, section(t, server, "one", nil))
 	two := open(t, section(t, server, "two", nil))
 	at := func(name string) core.Address { return address("one@xmpp.test/anybridge!" + name) }
@@ -146,9 +147,10 @@ func TestCalls(t *testing.T) {
 	})
 }
 
-func TestCommandsOfOthers(t *testing.T) {
-	t.Parallel()
-	server := xmpptest.Start(t)
+func TestCommandsOfOthers(t *testing.T) { onServers(t, testCommandsOfOthers) }
+
+func testCommandsOfOthers(t *testing.T, start xmpptest.Starter) {
+	server := start(t)
 	b := open(t, section(t, server, "one", nil))
 	slix := server.Client(t, "slix")
 	us := "one@xmpp.test/anybridge"

@@ -13,9 +13,10 @@ import (
 )
 
 // What others' clients send and see.
-func TestOtherClient(t *testing.T) {
-	t.Parallel()
-	server := xmpptest.Start(t)
+func TestOtherClient(t *testing.T) { onServers(t, testOtherClient) }
+
+func testOtherClient(t *testing.T, start xmpptest.Starter) {
+	server := start(t)
 	b := open(t, section(t, server, "one", map[string]any{"nick": "bridge"}))
 	slix := server.Client(t, "slix")
 	room := "ops@" + xmpptest.Rooms

@@ -2,12 +2,10 @@ package xmpp
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"reflect"
 	"strconv"
 	"strings"
@@ -17,6 +15,7 @@ import (
 
 	"github.com/anybridge/anybridge/backends/xmpp/stream"
 	"github.com/anybridge/anybridge/core"
+	"github.com/anybridge/anybridge/plugins/kit"
 )
 
 // Config is the backend's section of the configuration.
@@ -41,7 +40,7 @@ type Config struct {
 	CreateNodes *bool `json:"create_nodes"`
 	// RoomPing is how often a room is asked whether we are still in it (XEP-0410); 150s
 	// by default.
-	RoomPing Duration `json:"room_ping"`
+	RoomPing time.Duration `json:"room_ping"`
 
 	// Callers are who may execute our commands: JIDs, domains, or "*" for everybody. By
 	// default the accounts of our own domain.
@@ -49,7 +48,7 @@ type Config struct {
 
 	// Keepalive is after how long a silent connection is asked; 30s by default. After
 	// twice as long it is given up.
-	Keepalive Duration `json:"keepalive"`
+	Keepalive time.Duration `json:"keepalive"`
 	// MaxStanza is the longest stanza in bytes that is sent; 262,144 by default, which is
 	// what servers commonly take. MaxReceive is the longest that is taken; 1 MiB by
 	// default.
@@ -77,6 +76,15 @@ type TLSConfig struct {
 	ServerName string `json:"server_name"`
 }
 
+// DecodeConfig implements kit.Decoder: the mode alone, or a map.
+func (t *TLSConfig) DecodeConfig(m *kit.Mistakes, place string, data json.RawMessage) {
+	if json.Unmarshal(data, &t.Mode) == nil {
+		return
+	}
+	type plain TLSConfig // without DecodeConfig
+	m.Decode(place, data, (*plain)(t))
+}
+
 // RoomConfig is a room that is joined from the start.
 type RoomConfig struct {
 	Room     string      `json:"room"`
@@ -84,34 +92,23 @@ type RoomConfig struct {
 	Password core.Secret `json:"password"`
 }
 
-// Duration is written as text: "1m30s".
-type Duration time.Duration
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (d *Duration) UnmarshalJSON(data []byte) error {
-	var text string
-	if err := json.Unmarshal(data, &text); err != nil {
-		return errors.New(`want a duration such as "30s"`)
+// DecodeConfig implements kit.Decoder: the room alone, or a map.
+func (c *RoomConfig) DecodeConfig(m *kit.Mistakes, place string, data json.RawMessage) {
+	if json.Unmarshal(data, &c.Room) == nil {
+		return
 	}
-	v, err := time.ParseDuration(text)
-	if err != nil {
-		return fmt.Errorf("%.40q: want a duration such as \"30s\"", text)
-	}
-	*d = Duration(v)
-	return nil
+	type plain RoomConfig // without DecodeConfig
+	m.Decode(place, data, (*plain)(c))
 }
 
 // parseConfig reads and checks the configuration. The error is InvalidArgument and holds
 // every mistake.
 func parseConfig(raw json.RawMessage) (*Config, error) {
-	cfg, errs := decode(raw)
-	if len(errs) == 0 {
-		errs = cfg.complete()
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, core.Errorf(core.InvalidArgument, "%w", err)
-	}
-	return cfg, nil
+	var m kit.Mistakes
+	cfg := &Config{Keepalive: 30 * time.Second, RoomPing: 150 * time.Second}
+	m.Decode("", raw, cfg)
+	cfg.complete(&m)
+	return cfg, m.Err()
 }
 
 // CheckConfig finds every mistake in a section of the configuration without opening
@@ -121,33 +118,32 @@ func CheckConfig(section json.RawMessage) error {
 	return err
 }
 
-// complete fills in defaults and returns every mistake.
-func (c *Config) complete() (errs []error) {
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+// complete fills in the other defaults, and notes every mistake.
+func (c *Config) complete(m *kit.Mistakes) {
 	var err error
 	switch c.jid, err = jid.Parse(c.JID); {
 	case c.JID == "":
-		bad("jid: the account is missing, for example bridge@example.org/anybridge")
+		m.Add("jid", "the account is missing, for example bridge@example.org/anybridge")
 	case err != nil:
-		bad("jid: %.100q is not a JID", c.JID)
+		m.Add("jid", "%.100q is not a JID", c.JID)
 	case c.jid.Localpart() == "":
-		bad("jid: %.100q has no account before the @", c.JID)
+		m.Add("jid", "%.100q has no account before the @", c.JID)
 	}
 	if len(c.Password) == 0 {
-		bad("password: is missing")
+		m.Add("password", "is missing")
 	}
 	if c.Server != "" {
 		if host, port, err := net.SplitHostPort(c.Server); err != nil || host == "" || !validPort(port) {
-			bad("server: %.100q: want host:port", c.Server)
+			m.Add("server", "%.100q: want host:port", c.Server)
 		}
 	}
-	errs = append(errs, c.completeTLS()...)
+	c.completeTLS(m)
 	if c.Nick == "" {
 		c.Nick = c.jid.Localpart()
 	} else if checkNick(c.Nick) != nil {
-		bad("nick: %.100q cannot be a name in a room", c.Nick)
+		m.Add("nick", "%.100q cannot be a name in a room", c.Nick)
 	}
-	errs = append(errs, c.completeRooms()...)
+	c.completeRooms(m)
 	if c.Callers == nil && c.jid.Domainpart() != "" {
 		c.Callers = []string{c.jid.Domainpart()}
 	}
@@ -157,7 +153,7 @@ func (c *Config) complete() (errs []error) {
 		}
 		j, err := jid.Parse(s)
 		if err != nil {
-			bad("callers[%d]: %.100q: want a JID, a domain or *", i, s)
+			m.Add(fmt.Sprintf("callers[%d]", i), "%.100q: want a JID, a domain or *", s)
 			continue
 		}
 		c.Callers[i] = j.String()
@@ -178,28 +174,19 @@ func (c *Config) complete() (errs []error) {
 			*n.value = n.usual
 		}
 		if *n.value < n.lowest {
-			bad("%s: %d: at least %d", n.key, *n.value, n.lowest)
+			m.Add(n.key, "%d: at least %d", *n.value, n.lowest)
 		}
 	}
-	for _, d := range []struct {
-		key   string
-		value *Duration
-		usual time.Duration
-	}{{"keepalive", &c.Keepalive, 30 * time.Second}, {"room_ping", &c.RoomPing, 150 * time.Second}} {
-		if *d.value == 0 {
-			*d.value = Duration(d.usual)
-		}
-		if time.Duration(*d.value) < time.Second {
-			bad("%s: at least 1s", d.key)
+	for key, d := range map[string]time.Duration{"keepalive": c.Keepalive, "room_ping": c.RoomPing} {
+		if d < time.Second {
+			m.Add(key, "at least 1s")
 		}
 	}
-	return errs
 }
 
 const everybody = "*"
 
-func (c *Config) completeTLS() (errs []error) {
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+func (c *Config) completeTLS(m *kit.Mistakes) {
 	if c.TLS.Mode == "" {
 		c.TLS.Mode = string(stream.StartTLS)
 	}
@@ -208,45 +195,35 @@ func (c *Config) completeTLS() (errs []error) {
 	case stream.NoTLS:
 		host, _, _ := net.SplitHostPort(c.Server)
 		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-			bad("tls: none is only for a server on a loopback address, which server names")
+			m.Add("tls", "none is only for a server on a loopback address, which server names")
 		}
 	default:
-		bad("tls: mode %.40q: want starttls, direct or none", c.TLS.Mode)
+		m.Add("tls", "mode %.40q: want starttls, direct or none", c.TLS.Mode)
 	}
-	c.tls = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.TLS.ServerName}
-	if c.TLS.CA != "" {
-		pem, err := os.ReadFile(c.TLS.CA)
-		if err != nil {
-			bad("tls.ca: %w", err)
-			return errs
-		}
-		c.tls.RootCAs = x509.NewCertPool()
-		if !c.tls.RootCAs.AppendCertsFromPEM(pem) {
-			bad("tls.ca: %s holds no PEM certificate", c.TLS.CA)
-		}
-	}
-	return errs
+	c.tls = kit.TLS{CA: c.TLS.CA, ServerName: c.TLS.ServerName}.Load(m, "tls")
 }
 
-func (c *Config) completeRooms() (errs []error) {
+func (c *Config) completeRooms(m *kit.Mistakes) {
 	c.rooms = map[string]RoomConfig{}
 	for i, room := range c.Rooms {
+		place := fmt.Sprintf("rooms[%d]", i)
 		j, err := jid.Parse(room.Room)
+		if room.Room == "" {
+			m.Add(place+".room", "is missing")
+			continue
+		}
 		if err != nil || j.Localpart() == "" || j.Resourcepart() != "" {
-			errs = append(errs, fmt.Errorf("rooms[%d]: %.100q: want a room's JID, room@service", i, room.Room))
+			m.Add(place, "%.100q: want a room's JID, room@service", room.Room)
 			continue
 		}
 		if _, twice := c.rooms[j.String()]; twice {
-			errs = append(errs, fmt.Errorf("rooms[%d]: %s stands here twice", i, j))
+			m.Add(place, "%s stands here twice", j)
 		}
-		if room.Nick != "" {
-			if checkNick(room.Nick) != nil {
-				errs = append(errs, fmt.Errorf("rooms[%d].nick: %.100q cannot be a name in a room", i, room.Nick))
-			}
+		if room.Nick != "" && checkNick(room.Nick) != nil {
+			m.Add(place+".nick", "%.100q cannot be a name in a room", room.Nick)
 		}
 		c.rooms[j.String()] = room
 	}
-	return errs
 }
 
 // checkNick checks a name for rooms: it is the resource of an address there.

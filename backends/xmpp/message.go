@@ -146,8 +146,8 @@ func messageDetails(m *stream.Element) details {
 }
 
 // delay reads when a message was sent (XEP-0203): now, or before our server kept it for
-// us, while we were away or our connection was. A delay that is not our server's is
-// foreign: the room or the node tells of old times.
+// us, while we were away or our connection was. A delay that is not our server's, or that
+// nobody has signed, is foreign: the room or the node tells of old times.
 func (r *running) delay(m *stream.Element) (stamp time.Time, delayed, foreign bool) {
 	stamp = time.Now()
 	me := r.client.JID()
@@ -155,14 +155,18 @@ func (r *running) delay(m *stream.Element) (stamp time.Time, delayed, foreign bo
 		if !c.Is(nsDelay, "delay") {
 			continue
 		}
-		if by := c.Attr("from"); by != "" && by != me.Domainpart() && by != me.Bare().String() {
+		switch c.Attr("from") {
+		case me.Domainpart(), me.Bare().String():
+		case "": // some servers do not sign a node's last item
+			foreign = true
+		default:
 			return stamp, false, true
 		}
 		if t, err := time.Parse(time.RFC3339, c.Attr("stamp")); err == nil && t.Before(stamp) {
 			stamp, delayed = t, true
 		}
 	}
-	return stamp, delayed, false
+	return stamp, delayed, foreign
 }
 
 // orNew is the id, or a new one if there is none.

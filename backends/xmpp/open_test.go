@@ -11,10 +11,11 @@ import (
 	"github.com/anybridge/anybridge/core"
 )
 
-func TestTLS(t *testing.T) {
-	t.Parallel()
-	server := xmpptest.Start(t)
-	plain := xmpptest.Start(t, xmpptest.Options{Plaintext: true})
+func TestTLS(t *testing.T) { onServers(t, testTLS) }
+
+func testTLS(t *testing.T, start xmpptest.Starter) {
+	server := start(t)
+	plain := start(t, xmpptest.Options{Plaintext: true})
 	for name, c := range map[string]struct {
 		server *xmpptest.Server
 		more   map[string]any
@@ -50,7 +51,7 @@ func TestCheckConfig(t *testing.T) {
 		`{"jid":"a@b","password":"x","server":"localhost:5222","tls":"none","rooms":["r@s",{"room":"q@s","nick":"n"}],"callers":["*","b"],"keepalive":"1m"}`: "",
 		`[]`:            "want a map",
 		`{}`:            "jid: the account is missing, for example bridge@example.org/anybridge\npassword: is missing",
-		`{"jdi":"a@b"}`: `jdi: unknown key; did you mean "jid"?`,
+		`{"jdi":"a@b"}`: "jdi: unknown key; did you mean \"jid\"?\npassword: is missing",
 		`{"jid":"example.org","password":"x","server":"h","tls":"ssl","rooms":["r"],"callers":["@"],"keepalive":"1ms","max_stanza":1,"nick":" "}`: `jid: "example.org" has no account before the @
 server: "h": want host:port
 tls: mode "ssl": want starttls, direct or none
@@ -60,7 +61,7 @@ callers[0]: "@": want a JID, a domain or *
 max_stanza: 1: at least 10000
 keepalive: at least 1s`,
 		`{"jid":"a@b","password":"x","tls":"none","server":"example.org:5222"}`: "tls: none is only for a server on a loopback address, which server names",
-		`{"jid":1,"password":["secret"],"keepalive":5,"rooms":[{"rom":"x"}]}`:   "jid: want a string\nkeepalive: want a duration such as \"30s\"\npassword: want a string\nrooms[0].rom: unknown key; did you mean \"room\"?",
+		`{"jid":1,"password":["secret"],"keepalive":5,"rooms":[{"rom":"x"}]}`:   "jid: want a string\nkeepalive: want a duration like \"5s\"\npassword: want a string\nrooms[0].rom: unknown key; did you mean \"room\"?",
 		`{"jid":"a@b","password":"x","tls":{"ca":"/none"}}`:                     "tls.ca: open /none: no such file or directory",
 	} {
 		got := ""

@@ -18,6 +18,8 @@ const (
 	statusKicked  = "307"
 )
 
+const roomDestroyed = "the room was destroyed"
+
 // onPresence follows who is in our rooms.
 func (r *running) onPresence(e *stream.Element) {
 	from, err := jid.Parse(e.Attr("from"))
@@ -100,7 +102,7 @@ func (m *room) leftLocked(x *stream.Element, status []string) {
 	reason := "the room let us go"
 	switch {
 	case x.Child("", "destroy") != nil:
-		reason = "the room was destroyed"
+		reason = roomDestroyed
 	case slices.Contains(status, statusBanned):
 		reason = "we were banned from the room"
 	case slices.Contains(status, statusKicked):

@@ -14,9 +14,10 @@ import (
 	"github.com/anybridge/anybridge/core"
 )
 
-func TestServerKilled(t *testing.T) {
-	t.Parallel()
-	server := xmpptest.Start(t)
+func TestServerKilled(t *testing.T) { onServers(t, testServerKilled) }
+
+func testServerKilled(t *testing.T, start xmpptest.Starter) {
+	server := start(t)
 	one := open(t, section(t, server, "one", nil))
 	two := open(t, section(t, server, "two", nil))
 	topics := []string{"ops@" + xmpptest.Rooms, xmpptest.PubSub + "!orders", "two@" + xmpptest.Domain}
@@ -121,9 +122,10 @@ func (p *proxy) cut() {
 
 // A connection that breaks off is resumed: nothing is lost, nothing comes twice, and
 // publishes that were on their way succeed.
-func TestResume(t *testing.T) {
-	t.Parallel()
-	server := xmpptest.Start(t)
+func TestResume(t *testing.T) { onServers(t, testResume) }
+
+func testResume(t *testing.T, start xmpptest.Starter) {
+	server := start(t)
 	p := newProxy(t, server.Addr)
 	one := open(t, section(t, server, "one", map[string]any{"server": p.addr}))
 	two := open(t, section(t, server, "two", nil))
@@ -180,9 +182,10 @@ func TestResume(t *testing.T) {
 
 // Without stream management a message to a user is accepted when the server has answered
 // what came after it.
-func TestWithoutStreamManagement(t *testing.T) {
-	t.Parallel()
-	server := xmpptest.Start(t, xmpptest.Options{Plaintext: true, Without: []string{"smacks"}})
+func TestWithoutStreamManagement(t *testing.T) { onServers(t, testWithoutStreamManagement) }
+
+func testWithoutStreamManagement(t *testing.T, start xmpptest.Starter) {
+	server := start(t, xmpptest.Options{Plaintext: true, NoStreamManagement: true})
 	one := open(t, section(t, server, "one", map[string]any{"tls": "none"}))
 	two := open(t, section(t, server, "two", map[string]any{"tls": "none"}))
 	heard := subscribe(t, two, "inbox")

@@ -66,6 +66,12 @@ func (m *room) keep() {
 		if err == nil {
 			pause = time.Second
 			m.stay(ctx)
+			m.r.mu.Lock()
+			destroyed := m.reason == roomDestroyed && !m.joined
+			m.r.mu.Unlock()
+			if destroyed {
+				moment(ctx) // while it ends it may take what comes, and not answer
+			}
 			continue
 		}
 		m.r.log.Warn("xmpp room not joined", slog.String("room", m.jid.String()), slog.Any("error", err))
@@ -177,7 +183,7 @@ func (m *room) join(ctx context.Context) error {
 					name = fmt.Sprintf("%s-%04x", nick, rand.N(1<<16)) //nolint:gosec // it need not be secret
 				}
 				continue
-			case condition == "item-not-found" && again && pause(ctx): // somebody is just creating it
+			case condition == "item-not-found" && again && moment(ctx): // somebody is just creating it
 				continue
 			}
 			return stanzaError(answer, "join "+m.jid.String())
@@ -200,11 +206,11 @@ func (m *room) join(ctx context.Context) error {
 	return core.Errorf(core.Unavailable, "join %s: it does not settle", m.jid) // not reached
 }
 
-// pause waits a moment, unless ctx ends.
-func pause(ctx context.Context) bool {
-	const moment = 200 * time.Millisecond
+// moment waits a little, unless ctx ends.
+func moment(ctx context.Context) bool {
+	const little = 200 * time.Millisecond
 	select {
-	case <-time.After(moment):
+	case <-time.After(little):
 		return true
 	case <-ctx.Done():
 		return false
@@ -242,26 +248,30 @@ func (m *room) enter(ctx context.Context, nick, password string) (*stream.Elemen
 		x.Add(stream.T("", "password", password))
 	}
 	ended := r.client.Ended()
-	if _, err := r.client.Send(m.presence(nick).Add(x), false); err != nil {
-		return nil, err
+	// Joining twice is joining once, and a room that was just ending has not heard of it.
+	const times = 6
+	for range times {
+		if _, err := r.client.Send(m.presence(nick).Add(x), false); err != nil {
+			return nil, err
+		}
+		select {
+		case answer := <-answers:
+			return answer, nil
+		case <-time.After(answerPatience / times):
+		case <-ended:
+			return nil, core.Errorf(core.Unavailable, "join %s: the connection was lost", m.jid)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
-	select {
-	case answer := <-answers:
-		return answer, nil
-	case <-time.After(answerPatience):
-		return nil, core.Errorf(core.Unavailable, "join %s: the room does not answer", m.jid)
-	case <-ended:
-		return nil, core.Errorf(core.Unavailable, "join %s: the connection was lost", m.jid)
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return nil, core.Errorf(core.Unavailable, "join %s: the room does not answer", m.jid)
 }
 
 // stay returns when we are out of the room, or nobody needs it any more. Now and then it
 // asks whether we still are in (XEP-0410): rooms lose people without telling them.
 func (m *room) stay(ctx context.Context) {
 	r := m.r
-	every := time.Duration(r.cfg().RoomPing)
+	every := r.cfg().RoomPing
 	ping := time.NewTicker(every)
 	defer ping.Stop()
 	heard := time.Now()

@@ -14,9 +14,10 @@ const (
 )
 
 // What rooms do to us: we come back, and say what may have been missed.
-func TestRooms(t *testing.T) {
-	t.Parallel()
-	server := xmpptest.Start(t)
+func TestRooms(t *testing.T) { onServers(t, testRooms) }
+
+func testRooms(t *testing.T, start xmpptest.Starter) {
+	server := start(t)
 	slix := server.Client(t, "slix")
 	room := "ops@" + xmpptest.Rooms
 	// slix creates the rooms, and owns them.

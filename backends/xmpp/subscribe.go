@@ -24,7 +24,7 @@ func (r *running) subscribe(ctx context.Context, p core.Pattern) (core.Stream[*c
 	if err := r.client.Up(); err != nil {
 		return nil, err
 	}
-	s := newSubscription(r, p.Address, t)
+	s := newSubscription(r, p, t)
 	if !t.inbox && t.node == "" {
 		isRoom, err := r.isRoom(ctx, t.entity)
 		if err != nil {

@@ -7,7 +7,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/anybridge/anybridge/core"
 	"github.com/anybridge/anybridge/plugins"
+	"github.com/anybridge/anybridge/plugins/kit"
 )
 
 func main() {
@@ -34,14 +34,7 @@ type echo struct {
 	greeting   string
 	lastID     int
 	subs       map[core.Pattern]*core.Pipe[*core.Event]
-	procedures map[core.Pattern]*procedure
-}
-
-// procedure is one registration: invocations go into the pipe, and gone is closed
-// when it is unregistered.
-type procedure struct {
-	*core.Pipe[*core.Invocation]
-	gone chan struct{}
+	procedures map[core.Pattern]*kit.Calls
 }
 
 // pipeItems is how many events or calls may wait for the bridge.
@@ -52,12 +45,8 @@ func (b *echo) Open(_ context.Context, config json.RawMessage) (core.Info, error
 	settings := struct {
 		Greeting string `json:"greeting"`
 	}{"hello"}
-	if len(config) > 0 {
-		d := json.NewDecoder(bytes.NewReader(config))
-		d.DisallowUnknownFields() // people mistype keys
-		if err := d.Decode(&settings); err != nil {
-			return core.Info{}, core.Errorf(core.InvalidArgument, "read config: %w", err)
-		}
+	if err := kit.Decode(config, &settings); err != nil {
+		return core.Info{}, err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -65,7 +54,7 @@ func (b *echo) Open(_ context.Context, config json.RawMessage) (core.Info, error
 	if b.closed == nil {
 		b.closed = make(chan struct{})
 		b.subs = map[core.Pattern]*core.Pipe[*core.Event]{}
-		b.procedures = map[core.Pattern]*procedure{}
+		b.procedures = map[core.Pattern]*kit.Calls{}
 	}
 	b.log.Info("open", slog.String("greeting", b.greeting))
 	all := []core.Match{core.Exact, core.Prefix, core.Wildcard}
@@ -144,12 +133,10 @@ func (b *echo) Register(_ context.Context, p core.Pattern, _ core.RegisterOption
 	case b.procedures[p] != nil:
 		return nil, core.Errorf(core.AlreadyExists, "%s is registered already", p)
 	}
-	callee := &procedure{gone: make(chan struct{})}
-	callee.Pipe = core.NewPipe[*core.Invocation](pipeItems, 0, func() {
+	callee := kit.NewCalls(pipeItems, 0, func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		delete(b.procedures, p)
-		close(callee.gone)
 	})
 	b.procedures[p] = callee
 	return callee, nil
@@ -165,7 +152,7 @@ func (b *echo) Call(ctx context.Context, c *core.Call) (*core.Result, error) {
 	case closed:
 		return nil, core.Errorf(core.Unavailable, "the echo is closed")
 	case callee != nil:
-		return b.invoke(ctx, callee, c)
+		return invoke(ctx, callee, c)
 	case c.Procedure.Name == "echo":
 		return &core.Result{Payload: c.Payload, Details: c.Caller.Details()}, nil
 	case c.Procedure.Name == "greet":
@@ -175,8 +162,8 @@ func (b *echo) Call(ctx context.Context, c *core.Call) (*core.Result, error) {
 	return nil, core.Errorf(core.NoSuchProcedure, "nobody has registered %s", c.Procedure)
 }
 
-// invoke passes a call on to the bridge and waits for its answer.
-func (b *echo) invoke(ctx context.Context, callee *procedure, c *core.Call) (*core.Result, error) {
+// invoke passes a call on to the bridge and waits for its answer, which kit.Calls sees to.
+func invoke(ctx context.Context, callee *kit.Calls, c *core.Call) (*core.Result, error) {
 	type answer struct {
 		result *core.Result
 		err    error
@@ -187,26 +174,15 @@ func (b *echo) invoke(ctx context.Context, callee *procedure, c *core.Call) (*co
 		Payload:   c.Payload,
 		Details:   c.Caller.Details(),
 		Canceled:  ctx.Done(),
-		Reply: func(result *core.Result, err error) {
-			select {
-			case answers <- answer{result, err}:
-			default: // only the first answer counts
-			}
-		},
+		Reply:     func(result *core.Result, err error) { answers <- answer{result, err} },
 	}
 	if deadline, ok := ctx.Deadline(); ok {
 		inv.Timeout = time.Until(deadline)
 	}
-	if err := callee.Put(ctx, inv, inv.Size()); err != nil {
-		return nil, core.Errorf(core.Unavailable, "%s is being unregistered: %w", c.Procedure, err)
-	}
+	callee.Put(inv)
 	select {
 	case a := <-answers:
 		return a.result, a.err
-	case <-b.closed:
-		return nil, core.Errorf(core.Unavailable, "the echo is closed")
-	case <-callee.gone:
-		return nil, core.Errorf(core.Unavailable, "%s was unregistered", c.Procedure)
 	case <-ctx.Done():
 		return nil, core.AsError(ctx.Err())
 	}
@@ -235,7 +211,7 @@ func (b *echo) Close(context.Context) error {
 		sub.End(nil)
 	}
 	for _, callee := range b.procedures {
-		callee.End(nil)
+		callee.End() // answers what is open
 	}
 	return nil
 }

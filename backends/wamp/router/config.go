@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/anybridge/anybridge/plugins/kit"
 )
 
 // Config is everything the router needs to know. The zero value of every field but
@@ -200,4 +202,9 @@ func (l Limits) check() (errs []error) {
 		errs = append(errs, fmt.Errorf("limits.max_message: %d is too big, want at most %d", l.MaxMessage, maxMessage))
 	}
 	return errs
+}
+
+// DecodeConfig implements kit.Decoder, so that a mistake is told like any other.
+func (d *Duration) DecodeConfig(m *kit.Mistakes, place string, data json.RawMessage) {
+	m.Decode(place, data, (*time.Duration)(d))
 }

@@ -30,6 +30,7 @@ type Client struct {
 	state   core.State
 	reason  string
 	jid     jid.JID       // as bound
+	since   time.Time     // when the session began
 	changed chan struct{} // closed when up changes
 	ended   chan struct{} // see Ended
 	tried   chan struct{} // see Tried
@@ -137,7 +138,7 @@ func (c *Client) begin(l *link) error {
 		c.unacked = nil
 		c.counters["sessions_resumed"]++
 	} else {
-		c.jid, c.acked, c.in, c.session = l.jid, 0, 0, l.session
+		c.jid, c.acked, c.in, c.session, c.since = l.jid, 0, 0, l.session, time.Now()
 		c.counters["sessions_started"]++
 	}
 	if c.giveUp != nil {
@@ -323,6 +324,13 @@ func (c *Client) JID() jid.JID {
 		return c.o.JID
 	}
 	return c.jid
+}
+
+// Age is how long ago the present session began.
+func (c *Client) Age() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Since(c.since)
 }
 
 // Status tells how the connection is.

@@ -49,6 +49,7 @@ class Client(slixmpp.ClientXMPP):
 
     async def started(self, _: object) -> None:
         self.send_presence()
+        await self.plugin["xep_0199"].ping(self.boundjid.domain)  # answered after the presence
         self.ready.set()
 
     async def iq(self, command: XML) -> dict:
