@@ -44,9 +44,13 @@ func (p *Plugin) supervise(s *session) {
 	p.detach(core.Down, "closed")
 }
 
-// attach makes a session the one that everything goes to.
+// attach makes a session the one that everything goes to. Who finds the process up finds
+// the session, too.
 func (p *Plugin) attach(s *session, info core.Info) {
+	p.subs.attach(s.subOutbox)
+	p.regs.attach(s.regOutbox)
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.info = info
 	if !p.status.Started.IsZero() {
 		p.status.Restarts++
@@ -54,9 +58,6 @@ func (p *Plugin) attach(s *session, info core.Info) {
 	p.status.State = core.Up
 	p.status.PID = int(s.process.child.pid.Load())
 	p.status.Started = s.process.started
-	p.mu.Unlock()
-	p.subs.attach(s.subOutbox)
-	p.regs.attach(s.regOutbox)
 	p.live.Store(s)
 }
 
