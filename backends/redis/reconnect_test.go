@@ -1,6 +1,7 @@
 package redis_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -59,6 +60,12 @@ func TestFrozen(t *testing.T) {
 	in := subscribe(t, b, "orders", core.Exact)
 	s.Stop()
 	waitState(t, b, core.Connecting)
+	redistest.Eventually(t, "both connections are given up", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		_, err := b.Subscribe(ctx, core.Pattern{Address: topic("other"), Match: core.Exact})
+		return core.CodeOf(err) == core.Unavailable
+	})
 	s.Continue()
 	waitState(t, b, core.Up)
 	takeGap(t, in)
