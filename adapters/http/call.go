@@ -117,7 +117,7 @@ func (x *exchange) replyID(status int, id string) error {
 
 func (x *exchange) putID(id string) {
 	x.out = append(x.out[:0], `{"id":`...)
-	x.out = appendString(x.out, id)
+	x.out = core.AppendString(x.out, id)
 	x.out = append(x.out, '}', '\n')
 }
 

@@ -15,9 +15,9 @@ const bodyOverhead = 256
 func (c *Callbacks) eventBody(e *core.Event) []byte {
 	b := make([]byte, 0, bodyOverhead+e.Size()+len(e.Details)+len(e.Topic.Name))
 	b = append(b, `{"type":"event","id":`...)
-	b = appendString(b, e.ID)
+	b = core.AppendString(b, e.ID)
 	b = append(b, `,"topic":`...)
-	b = appendString(b, e.Topic.Text(c.o.DefaultBackend))
+	b = core.AppendString(b, e.Topic.Text(c.o.DefaultBackend))
 	b = append(b, ',')
 	b = appendPayload(b, e.Args, e.Kwargs)
 	b = append(b, `,"time":`...)
@@ -37,9 +37,9 @@ func (c *Callbacks) eventBody(e *core.Event) []byte {
 func (c *Callbacks) invocationBody(inv *core.Invocation) []byte {
 	b := make([]byte, 0, bodyOverhead+inv.Size()+len(inv.Details)+len(inv.Procedure.Name))
 	b = append(b, `{"type":"invocation","id":`...)
-	b = appendString(b, inv.ID)
+	b = core.AppendString(b, inv.ID)
 	b = append(b, `,"procedure":`...)
-	b = appendString(b, inv.Procedure.Text(c.o.DefaultBackend))
+	b = core.AppendString(b, inv.Procedure.Text(c.o.DefaultBackend))
 	b = append(b, ',')
 	b = appendPayload(b, inv.Args, inv.Kwargs)
 	b = append(b, `,"details":`...)
@@ -61,9 +61,9 @@ func (c *Callbacks) resultBody(r *engine.AsyncResult) []byte {
 	}
 	b := make([]byte, 0, bodyOverhead+payload.Size()+len(r.Procedure.Name))
 	b = append(b, kind...)
-	b = appendString(b, r.CallID)
+	b = core.AppendString(b, r.CallID)
 	b = append(b, `,"procedure":`...)
-	b = appendString(b, r.Procedure.Text(c.o.DefaultBackend))
+	b = core.AppendString(b, r.Procedure.Text(c.o.DefaultBackend))
 	if r.Err != nil {
 		status, title := statusOf(r.Err.Code)
 		detail := r.Err.Message
@@ -73,9 +73,9 @@ func (c *Callbacks) resultBody(r *engine.AsyncResult) []byte {
 		b = append(b, `,"status":`...)
 		b = strconv.AppendInt(b, int64(status), 10)
 		b = append(b, `,"error":`...)
-		b = appendString(b, errorURI(r.Err))
+		b = core.AppendString(b, errorURI(r.Err))
 		b = append(b, `,"detail":`...)
-		b = appendString(b, detail)
+		b = core.AppendString(b, detail)
 	}
 	b = append(b, ',')
 	b = appendPayload(b, payload.Args, payload.Kwargs)

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/anybridge/anybridge/adapters/http/internal/quick"
 	"github.com/anybridge/anybridge/core"
 )
 
@@ -28,6 +29,7 @@ type Frontend struct {
 	clock     func() int64 // nanoseconds since then
 	draining  atomic.Bool
 	server    http.Server
+	quick     *quick.Server
 }
 
 // New makes a frontend.

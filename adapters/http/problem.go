@@ -30,16 +30,16 @@ func (x *exchange) problem(err error) {
 	x.out = append(x.out[:0], `{"type":"`+typePrefix...)
 	x.out = append(x.out, e.Code...)
 	x.out = append(x.out, `","title":`...)
-	x.out = appendString(x.out, title)
+	x.out = core.AppendString(x.out, title)
 	x.out = append(x.out, `,"status":`...)
 	x.out = strconv.AppendInt(x.out, int64(status), 10)
 	if detail != "" {
 		x.out = append(x.out, `,"detail":`...)
-		x.out = appendString(x.out, detail)
+		x.out = core.AppendString(x.out, detail)
 	}
 	if e.Code == core.Application {
 		x.out = append(x.out, `,"error":`...)
-		x.out = appendString(x.out, errorURI(e))
+		x.out = core.AppendString(x.out, errorURI(e))
 		x.out = append(x.out, ',')
 		x.out = appendPayload(x.out, e.Args, e.Kwargs)
 	}

@@ -69,6 +69,6 @@ func (f *Frontend) publish(x *exchange) error {
 
 // publisher is what subscribers of the bridge are told of who published.
 func (x *exchange) publisher() json.RawMessage {
-	details := appendString([]byte(`{"publisher_token":`), x.token.Name)
+	details := core.AppendString([]byte(`{"publisher_token":`), x.token.Name)
 	return append(details, '}')
 }

@@ -181,15 +181,15 @@ func (x *exchange) auditBound(v core.Verb, patterns []core.Pattern, specs []bind
 // replyBound answers {key: {name: {"id": …}, …}} with the names as they came.
 func (x *exchange) replyBound(key string, specs []bindingSpec, id func(int) string) error {
 	x.out = append(x.out[:0], '{')
-	x.out = appendString(x.out, key)
+	x.out = core.AppendString(x.out, key)
 	x.out = append(x.out, ":{"...)
 	for i := range specs {
 		if i > 0 {
 			x.out = append(x.out, ',')
 		}
-		x.out = appendString(x.out, specs[i].name)
+		x.out = core.AppendString(x.out, specs[i].name)
 		x.out = append(x.out, `:{"id":`...)
-		x.out = appendString(x.out, id(i))
+		x.out = core.AppendString(x.out, id(i))
 		x.out = append(x.out, '}')
 	}
 	x.out = append(x.out, '}', '}', '\n')

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/anybridge/anybridge/adapters/http/internal/quick"
 )
 
 // Time after which a silent HTTP/2 connection is asked whether it is alive, and
@@ -32,6 +34,11 @@ func (f *Frontend) configureServer() {
 	}
 	f.server.MaxHeaderBytes = f.limits.MaxHeader
 	f.server.ErrorLog = slog.NewLogLogger(f.o.Log.Handler(), slog.LevelDebug)
+	// Events are what comes most often, and are soon accepted or not. Nothing else is: calls
+	// have to end when their callers hang up.
+	f.quick = quick.New(quick.Options{
+		Prefix: "/publish/", MaxBody: min(f.limits.MaxBody, smallBody), Handler: f.server.Handler, Rest: &f.server,
+	})
 }
 
 // maxStreams bounds the requests under way of one HTTP/2 connection.
@@ -45,7 +52,7 @@ func (f *Frontend) Serve(l net.Listener, config *tls.Config) error {
 		f.server.TLSConfig = config
 		err = f.server.ServeTLS(l, "", "")
 	} else {
-		err = f.server.Serve(l)
+		err = f.quick.Serve(l)
 	}
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
@@ -57,9 +64,5 @@ func (f *Frontend) Serve(l net.Listener, config *tls.Config) error {
 // then cuts them off. /readyz says so from its beginning.
 func (f *Frontend) Shutdown(ctx context.Context) error {
 	f.draining.Store(true)
-	if err := f.server.Shutdown(ctx); err != nil {
-		_ = f.server.Close()
-		return err
-	}
-	return nil
+	return f.quick.Shutdown(ctx)
 }

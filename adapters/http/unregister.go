@@ -83,7 +83,7 @@ func (f *Frontend) unbind(
 		}
 	}
 	x.out = append(x.out[:0], '{')
-	x.out = appendString(x.out, strings.TrimSuffix(action, "e")+"ed")
+	x.out = core.AppendString(x.out, strings.TrimSuffix(action, "e")+"ed")
 	x.out = append(x.out, ':')
 	x.out = appendNames(x.out, req.endpoints, done, true)
 	x.out = append(x.out, `,"unknown":`...)
@@ -104,7 +104,7 @@ func appendNames(b []byte, specs []bindingSpec, done []bool, want bool) []byte {
 			b = append(b, ',')
 		}
 		first = false
-		b = appendString(b, specs[i].name)
+		b = core.AppendString(b, specs[i].name)
 	}
 	return append(b, ']')
 }

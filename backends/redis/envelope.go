@@ -37,18 +37,10 @@ func appendEnvelope(b []byte, e *envelope) []byte {
 	for _, field := range [...]struct{ key, value string }{{"id", e.id}, {"from", e.from}, {"via", e.via}} {
 		if field.value != "" {
 			b = append(append(append(b, `,"`...), field.key...), `":`...)
-			b = appendString(b, field.value)
+			b = core.AppendString(b, field.value)
 		}
 	}
 	return append(b, '}')
-}
-
-func appendString(b []byte, s string) []byte {
-	text, err := json.Marshal(s)
-	if err != nil { // strings always have a JSON
-		panic(err)
-	}
-	return append(b, text...)
 }
 
 // parseEnvelope reads an envelope: a JSON object with args, a list, or kwargs, an
@@ -166,7 +158,7 @@ func (e *envelope) details(encoding string) json.RawMessage {
 			b = append(b, ',')
 		}
 		b = append(append(append(b, '"'), field.key...), `":`...)
-		b = appendString(b, field.value)
+		b = core.AppendString(b, field.value)
 	}
 	return append(b, '}')
 }

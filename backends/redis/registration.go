@@ -172,7 +172,7 @@ func callDetails(m *message) json.RawMessage {
 	if m.From == "" {
 		return nil
 	}
-	return append(appendString([]byte(`{"caller":`), m.From), '}')
+	return append(core.AppendString([]byte(`{"caller":`), m.From), '}')
 }
 
 // Next implements core.Stream.

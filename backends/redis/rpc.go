@@ -93,7 +93,7 @@ func (m *message) encode() []byte {
 		if field.raw != nil {
 			b = append(b, field.raw...)
 		} else {
-			b = appendString(b, field.text)
+			b = core.AppendString(b, field.text)
 		}
 	}
 	if m.Deadline != 0 {

@@ -220,8 +220,8 @@ func envelopeOf(names []string, values map[string]string) (e envelope) {
 			if i > 0 {
 				object = append(object, ',')
 			}
-			object = append(appendString(object, name), ':')
-			object = appendString(object, values[name])
+			object = append(core.AppendString(object, name), ':')
+			object = core.AppendString(object, values[name])
 		}
 		return envelope{payload: core.Payload{Kwargs: append(object, '}')}}
 	}
@@ -238,7 +238,7 @@ func envelopeOf(names []string, values map[string]string) (e envelope) {
 		decoded, _ := FormatJSON.decode([]byte(values["json"]), "")
 		e.payload = decoded.payload
 	default:
-		e.payload.Kwargs = append(appendString([]byte(`{"text":`), values["text"]), '}')
+		e.payload.Kwargs = append(core.AppendString([]byte(`{"text":`), values["text"]), '}')
 	}
 	return e
 }

@@ -5,5 +5,6 @@ package main
 import "os"
 
 func main() {
+	collectSeldom()
 	os.Exit(run(os.Args[1:], cli{in: os.Stdin, out: os.Stdout, err: os.Stderr, lookupEnv: os.LookupEnv}))
 }

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"runtime"
+	"testing"
+	"time"
+)
+
+func TestCollectAt(t *testing.T) {
+	for live, want := range map[uint64]int{
+		0: 400, 1: 400, 1 << 20: 400, 4 << 20: 400, 6 << 20: 250, 8 << 20: 200, 10 << 20: 150, 16 << 20: 100, 1 << 40: 100,
+	} {
+		if got := collectAt(live); got != want {
+			t.Errorf("%d live: %d %%, want %d", live, got, want)
+		}
+	}
+}
+
+func TestAfterEachCollection(t *testing.T) {
+	done := make(chan bool, 100)
+	afterEachCollection(func() {
+		select {
+		case done <- true:
+		default:
+		}
+	})
+	for range 3 {
+		runtime.GC()
+		select {
+		case <-done:
+		case <-time.After(10 * time.Second):
+			t.Fatal("not called")
+		}
+	}
+}
