@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"log"
 	"net"
 	"net/http"
 	"sync"
@@ -39,6 +40,9 @@ func New(o Options) *Server {
 	s := &Server{o: o, watch: o.Rest.ConnState, listeners: map[net.Listener]struct{}{}, conns: map[*conn]struct{}{}}
 	if s.watch == nil {
 		s.watch = func(net.Conn, http.ConnState) {}
+	}
+	if o.Rest.ErrorLog == nil {
+		o.Rest.ErrorLog = log.Default()
 	}
 	o.Rest.ConnState = func(c net.Conn, state http.ConnState) {
 		if _, known := c.(*handed); known && state == http.StateNew {
